@@ -1,0 +1,302 @@
+"""Recipe: train the `hyperprior` image codec.
+
+One run, two stages on one clock. First everything is trained in floating point. Then the networks that choose
+probabilities are calibrated and fine-tuned as the integer networks they will become. The learning rate rises for a
+few hundred steps and falls along a half cosine over the whole budget. Weights are averaged (decay 0.9995 a step);
+the average is what is validated and exported.
+
+Matrices are trained with Muon (K. Jordan et al., 2024; `torch.optim.Muon`), everything else with Adam: in a trial of
+five minutes that gave 6 % fewer bits and 0.2 dB more than Adam alone.
+
+Every photo of a batch has its own random quality. Its loss `lambda * MSE + bits per pixel` is weighted with
+`lambda**-0.45`, about the inverse of the rate that the lambda leads to, so that each rate counts alike.
+"""
+
+import copy
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.tensorboard import SummaryWriter
+
+from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
+from fewbits.codecs.image.hyperprior.entropy_model import LEVEL_FRACTION, SCALE_LOW, SCALE_RATIO, SCALES
+from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, level_integers
+from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder
+from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
+from fewbits.codecs.image.hyperprior.weights import save_weights
+from fewbits.codecs.quantisation import QuantisableLayer
+
+VALIDATION_EVERY = 90  # every 90th photo of the folder is kept out of training
+SYMBOL_LIMIT = 2047  # symbols further out are counted with this one
+SAVE_EVERY = 600  # seconds between checkpoints, each validated and kept as a snapshot
+VALIDATION_QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 100.0)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train."""
+
+    minutes: float
+    integer_share: float = 0.25  # last part of the budget, with the integer networks simulated
+    batch: int = 8
+    crop: int = 128  # pixels, a multiple of 32
+    adam_rate: float = 1e-3
+    muon_rate: float = 1e-2
+    warmup: int = 200  # steps
+    averaging: float = 0.9995
+
+
+def load_photos(folder: Path) -> tuple[list[Tensor], list[Tensor]]:
+    """Photos of a folder as uint8 (3, H, W): those for training, each also at half its size, and those for validation.
+
+    The smaller copies have full colour resolution, which photos that come from 4:2:0 files lack.
+    """
+    training, validation = [], []
+    for number, path in enumerate(sorted(folder.iterdir())):
+        with Image.open(path) as file:
+            photo = file.convert("RGB")
+        half = photo.resize((photo.width // 2, photo.height // 2), Image.Resampling.LANCZOS)
+        whole, reduced = (torch.from_numpy(np.asarray(p).copy()).permute(2, 0, 1) for p in (photo, half))
+        if number % VALIDATION_EVERY == 0:
+            validation.append(whole)
+        else:
+            training += [whole, reduced]
+    return training, validation
+
+
+def random_batch(photos: list[Tensor], schedule: Schedule, random_state: random.Random) -> Tensor:
+    """(batch, 3, crop, crop) float32 in [0, 1]: crops of random photos, half of them mirrored."""
+    crops, size = [], schedule.crop
+    while len(crops) < schedule.batch:
+        photo = random_state.choice(photos)
+        height, width = photo.shape[1:]
+        if min(height, width) < size:
+            continue
+        top, left = random_state.randint(0, height - size), random_state.randint(0, width - size)
+        crop = photo[:, top : top + size, left : left + size]
+        crops.append(crop.flip(-1) if random_state.random() < 0.5 else crop)
+    return (torch.stack(crops).float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def lambda_of(quality: Tensor, config: HyperpriorConfig) -> Tensor:
+    """Trade-off at a quality of 0..100, log-linear between the lowest and the highest."""
+    low, high = math.log(config.lambda_low), math.log(config.lambda_high)
+    return torch.exp(low + quality / 100 * (high - low))
+
+
+def loss_of(model: HyperpriorModel, images: Tensor, quality: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Weighted loss (scalar), bits per pixel (N,), MSE on the 0..255 scale (N,)."""
+    with torch.autocast(images.device.type, torch.bfloat16):
+        decoded, bits = model(images, quality)
+    mse = F.mse_loss(decoded.float(), images, reduction="none").mean([1, 2, 3]) * 255**2
+    bpp = bits / (images.shape[2] * images.shape[3])
+    trade_off = lambda_of(quality, model.config)
+    return ((trade_off * mse + bpp) * trade_off**-0.45 / 10).mean(), bpp, mse
+
+
+@torch.no_grad()
+def validate(model: HyperpriorModel, photos: list[Tensor]) -> list[tuple[float, float]]:
+    """Mean estimated bits per pixel and mean PSNR over the validation photos, at each of `VALIDATION_QUALITIES`."""
+    model.eval()
+    points = []
+    for quality in VALIDATION_QUALITIES:
+        rates, psnrs = [], []
+        for photo in photos:
+            height, width = (s // 32 * 32 for s in photo.shape[1:])
+            image = (photo[None, :, :height, :width].float() / 255).contiguous(memory_format=torch.channels_last)
+            decoded, bits = model(image, torch.tensor([quality]))
+            error = (decoded.clamp(0, 1) * 255).round() - image * 255
+            rates.append(float(bits) / (height * width))
+            psnrs.append(10 * math.log10(255**2 / max(float(error.square().mean()), 1e-10)))
+        points.append((float(np.mean(rates)), float(np.mean(psnrs))))
+    model.train()
+    return points
+
+
+class Optimisers:
+    """Muon for matrices and 1x1 convolutions, Adam with three rates for the rest."""
+
+    def __init__(self, model: HyperpriorModel, schedule: Schedule) -> None:
+        matrices, groups = [], {"gains": [], "kernels": [], "rest": []}
+        for name, parameter in model.named_parameters():
+            pointwise = parameter.ndim == 4 and parameter.shape[2:] == (1, 1) and "hyper_encoder" not in name
+            if pointwise or name.endswith(("expand.weight", "project.weight")):
+                matrices.append(parameter)
+            elif "log_step" in name or name.endswith(("hyper_log_scale", "hyper_mean")):
+                groups["gains"].append(parameter)
+            else:
+                groups["kernels" if name.endswith("kernel") else "rest"].append(parameter)
+        # Muon takes matrices only: views of the parameters' memory, with the gradients handed over in `step`
+        self.matrices = matrices
+        self.views = [p.data.view(p.shape[0], -1) for p in matrices]
+        self.muon = torch.optim.Muon(self.views, schedule.muon_rate, weight_decay=0, adjust_lr_fn="match_rms_adamw")
+        rates = {"gains": 3.0, "kernels": 0.2, "rest": 1.0}
+        self.adam = torch.optim.Adam([{"params": p, "lr": schedule.adam_rate * rates[k]} for k, p in groups.items()],
+                                     betas=(0.9, 0.98))
+        for optimiser in (self.muon, self.adam):
+            for group in optimiser.param_groups:
+                group["full_rate"] = group["lr"]
+
+    def step(self, factor: float) -> None:
+        """One update with every learning rate scaled by `factor`."""
+        for view, parameter in zip(self.views, self.matrices, strict=True):
+            view.grad = parameter.grad.view_as(view)
+        for optimiser in (self.muon, self.adam):
+            for group in optimiser.param_groups:
+                group["lr"] = group["full_rate"] * factor
+            optimiser.step()
+
+    def state_dict(self) -> dict:
+        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.muon.load_state_dict(state["muon"])
+        self.adam.load_state_dict(state["adam"])
+
+
+@torch.no_grad()
+def average_into(averaged: HyperpriorModel, model: HyperpriorModel, decay: float) -> None:
+    """Moves the averaged weights towards the model's."""
+    for old, new in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
+        if old.dtype.is_floating_point:
+            old.lerp_(new, 1 - decay)
+        else:
+            old.copy_(new)
+
+
+def begin_integer_stage(*models: HyperpriorModel) -> None:
+    """Fixes the integer formats from the ranges seen so far, and simulates the integer networks from here on."""
+    for model in models:
+        for module in model.modules():
+            if isinstance(module, QuantisableLayer):
+                module.calibrate()
+        model.entropy_model.simulated = True
+
+
+def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: int = 0,
+          report: Callable[[str], None] = print) -> Path:
+    """Trains until the budget is used up; an interrupted run goes on from its last checkpoint in `out`.
+
+    Returns:
+        The final checkpoint, for `export`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / "checkpoint.pt"
+    torch.manual_seed(seed)
+    random_state = random.Random(seed)
+    config = HyperpriorConfig()
+    model = HyperpriorModel(config)
+    training, validation = load_photos(data)
+    model.measure_deviation([
+        p[None, :, : p.shape[1] // 8 * 8, : p.shape[2] // 8 * 8].float() / 255 for p in training[::24]
+    ])
+    model = model.to(device, memory_format=torch.channels_last).train()
+    averaged = copy.deepcopy(model)
+    optimisers = Optimisers(model, schedule)
+    step, elapsed = 0, 0.0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=False)
+        model.load_state_dict(state["model"])
+        averaged.load_state_dict(state["averaged"])
+        optimisers.load_state_dict(state["optimisers"])
+        random_state.setstate(state["random"])
+        torch.set_rng_state(state["torch_random"].cpu())
+        step, elapsed = state["step"], state["elapsed"]
+        for m in (model, averaged):
+            m.entropy_model.simulated = state["simulated"]
+        report(f"going on from step {step}, {elapsed / 60:.1f} minutes")
+    log = SummaryWriter(out / "log")
+
+    def save() -> None:
+        partial = checkpoint.with_suffix(".partial")
+        torch.save({
+            "model": model.state_dict(), "averaged": averaged.state_dict(), "optimisers": optimisers.state_dict(),
+            "random": random_state.getstate(), "torch_random": torch.get_rng_state(), "step": step,
+            "elapsed": elapsed, "simulated": model.entropy_model.simulated, "config": config.to_metadata(),
+        }, partial)
+        partial.replace(checkpoint)
+        torch.save(averaged.state_dict(), out / f"averaged-{step}.pt")
+
+    budget, next_save, began = schedule.minutes * 60, elapsed + SAVE_EVERY, time.monotonic() - elapsed
+    while elapsed < budget:
+        if elapsed > budget * (1 - schedule.integer_share) and not model.entropy_model.simulated:
+            begin_integer_stage(model, averaged)
+            report(f"step {step}: integer networks from here on")
+        images = random_batch(training, schedule, random_state).to(device)
+        quality = (torch.rand(schedule.batch, device=device) * 110 - 5).clamp(0, 100)
+        loss, bpp, mse = loss_of(model, images, quality)
+        for parameter in model.parameters():
+            parameter.grad = None
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimisers.step(min(1.0, (step + 1) / schedule.warmup) * 0.5 * (1 + math.cos(math.pi * elapsed / budget)))
+        step += 1
+        average_into(averaged, model, min(schedule.averaging, (1 + step) / (10 + step)))
+        elapsed = time.monotonic() - began
+        if step % 50 == 0:
+            log.add_scalar("train/loss", float(loss), step)
+            log.add_scalar("train/bpp", float(bpp.mean()), step)
+            log.add_scalar("train/psnr", float((10 * torch.log10(255**2 / mse)).mean()), step)
+        if elapsed > next_save or elapsed >= budget:
+            points = validate(averaged, validation)
+            for quality_, (rate, psnr) in zip(VALIDATION_QUALITIES, points, strict=True):
+                log.add_scalar(f"validation/bpp_at_{quality_:g}", rate, step)
+                log.add_scalar(f"validation/psnr_at_{quality_:g}", psnr, step)
+            report(f"step {step}, {elapsed / 60:.1f} minutes: "
+                   + ", ".join(f"{rate:.3f} bpp {psnr:.2f} dB" for rate, psnr in points))
+            next_save = elapsed + SAVE_EVERY
+            save()
+            began = time.monotonic() - elapsed  # validation is not on the clock
+    log.close()
+    return checkpoint
+
+
+def load_checkpoint(checkpoint: Path) -> HyperpriorModel:
+    """The averaged model of a checkpoint, with its integer networks fixed, in evaluation mode."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    model = HyperpriorModel(HyperpriorConfig.from_metadata(state["config"]))
+    model.load_state_dict(state["averaged"])
+    if state["simulated"]:
+        model.entropy_model.simulated = True
+    else:
+        begin_integer_stage(model)
+    return model.to(memory_format=torch.channels_last).eval()
+
+
+@torch.inference_mode()
+def symbol_counts(model: HyperpriorModel, networks: ExactNetworks, photos: list[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """How often each symbol occurs in each table, over photos coded at every level.
+
+    Returns:
+        Counts of residuals (scales, 2 * LIMIT + 1) and of hyper-latents (levels * channels, 2 * LIMIT + 1).
+    """
+    config = model.config
+    coder = LatentCoder(config, networks, None, None)
+    counts = [np.zeros((tables, 2 * SYMBOL_LIMIT + 1), np.int64)
+              for tables in (SCALES, config.levels * config.hyper_latents)]
+    for photo in photos:
+        height, width = (s // 32 * 32 for s in photo.shape[1:])
+        image = (photo[None, :, :height, :width].float() / 255).contiguous(memory_format=torch.channels_last)
+        coefficients = model.analysis.coefficients(image, EVERY_SIDE)
+        for level in range(config.levels):
+            weights = level_integers(level << LEVEL_FRACTION, config.levels) / 2**LEVEL_FRACTION
+            step, _ = model.quantiser.steps(weights)
+            scale = model.quantiser.input_scale(step)
+            latents = model.analysis(coefficients, step, scale, weights)
+            hyper_latents = model.entropy_model.hyper_latents(latents, scale, weights)
+            groups, _ = coder.quantise(latents[0], hyper_latents[0], level << LEVEL_FRACTION)
+            for number, group in enumerate(groups):
+                table = counts[1 if number == 0 else 0]
+                symbols = group.symbols.clip(-SYMBOL_LIMIT, SYMBOL_LIMIT) + SYMBOL_LIMIT
+                flat = group.index.astype(np.int64) * table.shape[1] + symbols
+                table += np.bincount(flat, minlength=table.size).reshape(table.shape)
+    return counts[0], counts[1]

@@ -1,0 +1,93 @@
+"""The contract of a codec, and what passes through it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, TypeVar
+
+from fewbits.errors import InputError
+
+Progress = Callable[[float, str], None]
+"""Called with the share done (0 to 1) and what is being done. May raise to interrupt the work."""
+
+
+def no_progress(share: float, what: str) -> None:
+    """The progress callback for those who do not watch."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the encoder should aim at: at most one of the aims, and how hard to try.
+
+    Attributes:
+        quality: 0 (smallest file) to 100 (best).
+        bits_per_pixel, size: rate aims; `size` is of the whole file, in bytes.
+        psnr: distortion aim in dB.
+        effort: 1 (fastest) to 9 (slowest).
+    """
+
+    quality: float | None = None
+    bits_per_pixel: float | None = None
+    size: int | None = None
+    psnr: float | None = None
+    effort: int = 5
+
+    def __post_init__(self) -> None:
+        aims = [self.quality, self.bits_per_pixel, self.size, self.psnr]
+        if sum(a is not None for a in aims) > 1:
+            raise InputError("Give only one of quality, bits per pixel, size and PSNR.")
+        if self.quality is not None and not 0 <= self.quality <= 100:
+            raise InputError(f"Quality goes from 0 to 100, not {self.quality:g}.")
+        for name in ("bits_per_pixel", "size", "psnr"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"The target {name.replace('_', ' ')} must be above 0, not {value:g}.")
+        if self.effort not in range(1, 10):
+            raise InputError(f"Effort goes from 1 to 9, not {self.effort}.")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What a codec makes of media: values for the header fields that it declares, and sections of bytes.
+
+    Attributes:
+        settings: name -> value, for exactly the fields in the codec's `SETTINGS`.
+        sections: one entry per independently decodable part, in the codec's own order. On decoding, None stands for
+            a damaged section whose loss the caller has accepted.
+        estimate_bits: the model's own estimate of the sections' size (encoder only).
+        notices: sentences for the user, such as a target that could not be met (encoder only).
+    """
+
+    settings: dict[str, int]
+    sections: list[bytes | None]
+    estimate_bits: float | None = None
+    notices: tuple[str, ...] = field(default=())
+
+
+MediaT = TypeVar("MediaT")
+
+
+class Codec(ABC, Generic[MediaT]):
+    """One configured model. Instances are cheap to make; weights load at first use."""
+
+    name: ClassVar[str]
+    kind: ClassVar[str]  # "image", "video" or "audio"
+    family: ClassVar[str]  # "overfitted", "vector-quantised", "hierarchical" or "circuit"
+    lossless: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def weights_id(self) -> bytes:
+        """First 8 bytes of the SHA-256 of the weights file; empty where weights travel in the stream."""
+
+    @abstractmethod
+    def encode(self, media: MediaT, target: Target, progress: Progress = no_progress) -> Stream:
+        """Codes media. Raises `InputError` for media that this codec cannot take."""
+
+    @abstractmethod
+    def decode(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> MediaT:
+        """Decodes. Raises `StreamError` where the stream is wrong.
+
+        Args:
+            shape: the media fields of the file's header, by name.
+        """

@@ -1,0 +1,24 @@
+"""Opacity without loss: differences between neighbours, deflated."""
+
+import zlib
+
+import numpy as np
+
+from fewbits.errors import DamagedError
+
+
+def encode_alpha(alpha: np.ndarray) -> bytes:
+    """(H, W) uint8 to bytes."""
+    return zlib.compress(np.diff(alpha, axis=1, prepend=np.uint8(0)).tobytes(), 9)
+
+
+def decode_alpha(data: bytes, height: int, width: int) -> np.ndarray:
+    """Inverse of `encode_alpha`. Raises `DamagedError` if the bytes do not hold exactly that many samples."""
+    inflate = zlib.decompressobj()
+    try:
+        samples = inflate.decompress(data, height * width + 1)
+    except zlib.error as error:
+        raise DamagedError(f"The opacity section is damaged: {error}.") from None
+    if len(samples) != height * width or not inflate.eof or inflate.unused_data:
+        raise DamagedError("The opacity section does not hold as many samples as the picture has.")
+    return np.cumsum(np.frombuffer(samples, np.uint8).reshape(height, width), axis=1, dtype=np.uint8)

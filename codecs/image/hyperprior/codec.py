@@ -1,0 +1,226 @@
+"""The `hyperprior` image codec: pictures to streams and back, tile by tile."""
+
+import math
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
+from fewbits.codecs.image.alpha import decode_alpha, encode_alpha
+from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
+from fewbits.codecs.image.hyperprior.latent_coder import UNIT, Group, encode_groups, estimate_bits
+from fewbits.codecs.image.hyperprior.model import level_weights
+from fewbits.codecs.image.hyperprior.transforms import OVERLAP, Sides
+from fewbits.codecs.image.hyperprior.weights import Weights, identity_of, load_weights
+from fewbits.codecs.image.tiles import Span, tiles
+from fewbits.codecs.media import Image
+from fewbits.codecs.search import highest_within
+from fewbits.errors import DamagedError, InputError
+
+WEIGHTS = Path(__file__).parent.parent / "weights" / "hyperprior.safetensors"
+BLOCK = HyperpriorConfig.BLOCK
+TILE = 128  # latents on a side: 1024 pixels
+HALO = 8  # latents around a tile, as far as the transforms' blocks reach
+QUALITY_CODES = 224  # the header's quality, 0..224, counts 1/32 level
+DEFAULT_QUALITY = 50.0
+
+
+class HyperpriorCodec(Codec[Image]):
+    """Lossy codec for photos at any rate, with 8 bits per sample.
+
+    Args:
+        device: where the float transforms run; everything that decides a probability runs on the CPU.
+    """
+
+    name, kind, family, lossless = "hyperprior", "image", "hierarchical", False
+
+    def __init__(self, device: str = "cpu", weights: Path = WEIGHTS) -> None:
+        self.device, self.weights_path = device, weights
+
+    @cached_property
+    def weights_id(self) -> bytes:
+        return identity_of(self.weights_path)
+
+    @cached_property
+    def _weights(self) -> Weights:
+        return load_weights(self.weights_path, self.device)
+
+    @torch.inference_mode()
+    def encode(self, media: Image, target: Target = Target(), progress: Progress = no_progress) -> Stream:
+        """Codes a picture; see `Codec.encode`. `target.size` is that of the sections."""
+        notices = []
+        if media.bits == 16:
+            notices.append("This codec works with 8 bits per sample: the 16-bit samples were rounded.")
+        alpha = [encode_alpha(media.pixels[..., -1])] if media.channels in (2, 4) else []
+        picture = _Picture(self._weights, self.device, media)
+        code, notice = self._choose(picture, media, target, sum(map(len, alpha)), progress)
+        if notice:
+            notices.append(notice)
+        sections, bits = [], 8.0 * sum(map(len, alpha))
+        for number, groups in picture.groups(code):
+            sections.append(encode_groups(groups))
+            bits += estimate_bits(groups)
+            progress((number + 1) / picture.tile_count, "coding")
+        return Stream({"quality": code}, sections + alpha, bits, tuple(notices))
+
+    @torch.inference_mode()
+    def decode(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Image:
+        """Decodes a picture; see `Codec.decode`. A damaged tile is grey, damaged opacity is opaque."""
+        height, width, channels = shape["height"], shape["width"], shape["channels"]
+        cut = list(tiles(-(-height // BLOCK), -(-width // BLOCK), TILE, HALO))
+        has_alpha = channels in (2, 4)
+        if len(stream.sections) != len(cut) + has_alpha:
+            raise DamagedError(f"The picture needs {len(cut) + has_alpha} sections, the file has "
+                               f"{len(stream.sections)}.")
+        samples = self._synthesise(stream, cut, height, width, channels <= 2, progress)
+        if has_alpha:
+            section = stream.sections[-1]
+            alpha = np.full((height, width), 255, np.uint8) if section is None else decode_alpha(section, height, width)
+            samples = np.concatenate([samples, alpha[..., None]], 2)
+        return Image(samples.astype(np.uint16) * np.uint16(257) if shape["bits"] == 16 else samples)
+
+    def _synthesise(self, stream: Stream, cut: list[tuple[Span, Span]], height: int, width: int, grey: bool,
+                    progress: Progress) -> np.ndarray:
+        """All tiles' latents, then the pixels tile by tile, each seeing its neighbours' latents: no seams."""
+        code = stream.settings["quality"]
+        latents = torch.zeros(HyperpriorConfig.LATENTS, -(-height // BLOCK), -(-width // BLOCK), dtype=torch.int16)
+        for number, ((rows, columns), section) in enumerate(zip(cut, stream.sections, strict=False)):
+            if section is not None:
+                latents[:, rows.core, columns.core] = self._weights.coder.decode(
+                    section, rows.stop - rows.start, columns.stop - columns.start, _position(code))
+            progress(0.5 * (number + 1) / len(cut), "decoding")
+        samples = np.empty((height, width, 1 if grey else 3), np.uint8)
+        transform = _Transform(self._weights, self.device, code)
+        for number, (rows, columns) in enumerate(cut):
+            pixels = transform.pixels(latents[:, rows.outer, columns.outer], rows, columns)
+            if grey:
+                pixels = pixels.mean(0, keepdim=True)
+            part = (pixels * 255).round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+            top, left = rows.start * BLOCK, columns.start * BLOCK
+            target = samples[top : top + part.shape[0], left : left + part.shape[1]]
+            target[:] = part[: target.shape[0], : target.shape[1]]
+            progress(0.5 + 0.5 * (number + 1) / len(cut), "reconstructing")
+        return samples
+
+    def _choose(self, picture: "_Picture", media: Image, target: Target, extra: int,
+                progress: Progress) -> tuple[int, str | None]:
+        """Quality code for a target, and a sentence if the target cannot be met."""
+        def said(code: int) -> None:
+            progress(0.0, f"trying quality {100 * code / QUALITY_CODES:.1f}")
+
+        if target.psnr is not None:
+            def distortion(code: int) -> float:  # falls with the code: the search runs over its mirror image
+                said(QUALITY_CODES - code)
+                return picture.mean_square_error(QUALITY_CODES - code)
+
+            found = highest_within(distortion, 255**2 / 10 ** (target.psnr / 10), 0, QUALITY_CODES)
+            if found is None:
+                return QUALITY_CODES, f"A PSNR of {target.psnr:g} dB cannot be reached; this is the highest quality."
+            return QUALITY_CODES - found, None
+        if target.size is not None:
+            def size(code: int) -> float:
+                said(code)
+                return extra + picture.size(code)
+
+            found = highest_within(size, target.size, 0, QUALITY_CODES)
+            if found is None:
+                return 0, f"A size of {target.size} bytes cannot be reached; this is the smallest file."
+            return found, None
+        quality = DEFAULT_QUALITY if target.quality is None else target.quality
+        return round(quality / 100 * QUALITY_CODES), None
+
+
+def _position(code: int) -> int:
+    """64 times the level, from the header's quality."""
+    return 2 * code
+
+
+class _Transform:
+    """The float transforms at one quality."""
+
+    def __init__(self, weights: Weights, device: str, code: int) -> None:
+        self.model, self.device = weights.model, device
+        self.levels = level_weights(torch.tensor([100 * code / QUALITY_CODES], device=device), weights.model.config.levels)
+        self.step, self.step_back = self.model.quantiser.steps(self.levels)
+        self.scale = self.model.quantiser.input_scale(self.step)
+        self.scale_back = self.model.quantiser.input_scale(self.step_back)
+
+    def latents(self, coefficients: Tensor, rows: Span, columns: Span) -> tuple[Tensor, Tensor]:
+        """Latents (192, h, w) of a tile and its unrounded hyper-latents, from coefficients with their halo."""
+        outer = self.model.analysis(coefficients, self.step, self.scale, self.levels)
+        latents = outer[:, :, rows.inner, columns.inner]
+        stride = HyperpriorConfig.HYPER_STRIDE
+        padding = (0, -latents.shape[3] % stride, 0, -latents.shape[2] % stride)
+        padded = F.pad(latents, padding, mode="replicate").contiguous(memory_format=torch.channels_last)
+        hyper_latents = self.model.entropy_model.hyper_latents(padded, self.scale, self.levels)
+        return latents[0].cpu(), hyper_latents[0].cpu()
+
+    def pixels(self, latents: Tensor, rows: Span, columns: Span) -> Tensor:
+        """A tile's pixels (3, 8 h, 8 w) in about [0, 1], from decoded latents with their halo."""
+        floats = (latents[None].to(self.device).float() / UNIT).contiguous(memory_format=torch.channels_last)
+        image = self.model.synthesis(floats, self.step_back, self.scale_back, self.levels, _sides(rows, columns))
+        top, left = ((s.start - s.outer_start) * BLOCK - (0 if s.at_start else OVERLAP) for s in (rows, columns))
+        height, width = ((s.stop - s.start) * BLOCK for s in (rows, columns))
+        return image[0, :, top : top + height, left : left + width]
+
+
+def _sides(rows: Span, columns: Span) -> Sides:
+    return columns.at_start, columns.at_end, rows.at_start, rows.at_end
+
+
+class _Picture:
+    """A picture being encoded. Keeps the coefficients of pictures of one tile between trials."""
+
+    def __init__(self, weights: Weights, device: str, image: Image) -> None:
+        self.weights, self.device, self.image = weights, device, image
+        self.tiles = list(tiles(-(-image.height // BLOCK), -(-image.width // BLOCK), TILE, HALO))
+        self.tile_count = len(self.tiles)
+        self.rgb = image.rgb()
+        self._trials: dict[int, list[Group]] = {}
+
+    def groups(self, code: int):  # noqa: ANN201
+        """Yields number and groups of every tile at a quality."""
+        transform = _Transform(self.weights, self.device, code)
+        for number, (rows, columns) in enumerate(self.tiles):
+            yield number, self._quantised(transform, rows, columns, code)[0]
+
+    def size(self, code: int) -> float:
+        """Bytes of all sections at a quality, within a few bytes."""
+        return sum(estimate_bits(groups) / 8 + 8 for _, groups in self.groups(code))
+
+    def mean_square_error(self, code: int) -> float:
+        """Of the RGB samples after decoding, on the 0..255 scale."""
+        transform = _Transform(self.weights, self.device, code)
+        latents = torch.zeros(HyperpriorConfig.LATENTS, self.tiles[-1][0].size, self.tiles[-1][1].size,
+                              dtype=torch.int16)
+        for rows, columns in self.tiles:
+            latents[:, rows.core, columns.core] = self._quantised(transform, rows, columns, code)[1]
+        error = 0.0
+        for rows, columns in self.tiles:
+            pixels = transform.pixels(latents[:, rows.outer, columns.outer], rows, columns).cpu()
+            source = self.rgb[rows.start * BLOCK : rows.stop * BLOCK, columns.start * BLOCK : columns.stop * BLOCK]
+            height, width = source.shape[:2]
+            decoded = (pixels[:, :height, :width] * 255).round().clamp(0, 255).permute(1, 2, 0).numpy()
+            error += float(np.square(decoded - source, dtype=np.float64).sum())
+        return max(error / self.rgb.size, 1e-10)
+
+    def _quantised(self, transform: _Transform, rows: Span, columns: Span, code: int) -> tuple[list[Group], Tensor]:
+        latents, hyper_latents = transform.latents(self._coefficients(rows, columns), rows, columns)
+        return self.weights.coder.quantise(latents, hyper_latents, _position(code))
+
+    def _coefficients(self, rows: Span, columns: Span) -> Tensor:
+        """The lapped transform of a tile with its halo: (1, 192, h, w)."""
+        def pixel_range(span: Span, size: int) -> tuple[int, int, int]:
+            start = span.outer_start * BLOCK - (0 if span.at_start else OVERLAP)
+            stop = span.outer_stop * BLOCK + (0 if span.at_end else OVERLAP)
+            return start, min(stop, size), max(stop - size, 0)
+
+        top, bottom, below = pixel_range(rows, self.image.height)
+        left, right, beside = pixel_range(columns, self.image.width)
+        part = np.pad(self.rgb[top:bottom, left:right], ((0, below), (0, beside), (0, 0)), mode="edge")
+        image = torch.from_numpy(part).to(self.device).permute(2, 0, 1)[None].float() / 255
+        return self.weights.model.analysis.coefficients(image, _sides(rows, columns))

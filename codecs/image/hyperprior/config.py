@@ -1,0 +1,39 @@
+"""What a `hyperprior` model is made of: every number that encoder and decoder must agree on."""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class HyperpriorConfig:
+    """Sizes of one `hyperprior` model. Travels with its weights.
+
+    Latents live at 1/8 of the image's resolution, hyper-latents at 1/32.
+    """
+
+    levels: int = 8  # trained operating points; quality interpolates between them
+    lambda_low: float = 6e-4  # rate-distortion trade-off of the lowest level (times MSE on the 0..255 scale)
+    lambda_high: float = 0.3  # ... and of the highest
+    transform_hidden: int = 256  # width inside the residual blocks of analysis and synthesis
+    transform_blocks: int = 4
+    hyper_channels: int = 96  # width of the hyper-encoder and hyper-decoder
+    hyper_latents: int = 64
+    low_channels: int = 32  # latents with the most energy, coded first and in three steps
+    low_hidden: int = 160
+    low_multiplier: int = 4  # neighbourhood features per input channel
+    high_hidden: int = 192
+    high_multiplier: int = 2
+
+    BLOCK = 8  # pixels between neighbouring latents
+    LATENTS = 192  # 3 colour components x 8 x 8 frequencies
+    HYPER_STRIDE = 4  # latents between neighbouring hyper-latents
+
+    def to_metadata(self) -> dict[str, str]:
+        """The configuration as the string map that safetensors stores beside weights."""
+        return {name: repr(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str]) -> "HyperpriorConfig":
+        """Inverse of `to_metadata`; ignores entries that are no field."""
+        fields = cls.__dataclass_fields__
+        return cls(**{k: (float(v) if fields[k].type in (float, "float") else int(v))
+                      for k, v in metadata.items() if k in fields})

@@ -1,0 +1,163 @@
+"""Latents of one tile to bytes and back: the five passes, driven by the integer networks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
+from fewbits.codecs.image.hyperprior.entropy_model import (
+    ACTIVATION_LIMIT,
+    LEVEL_FRACTION,
+    MEAN_FRACTION,
+    PASSES,
+    take_phases,
+)
+from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, as_context, level_integers
+from fewbits.entropy.coder import Decoder, Encoder
+from fewbits.entropy.tables import SymbolTables
+
+UNIT = 2**MEAN_FRACTION  # decoded latents are integers in 1/16 step
+LATENT_LIMIT = 2**15 - 1
+STRIDE = HyperpriorConfig.HYPER_STRIDE
+
+
+@dataclass(frozen=True)
+class Group:
+    """Symbols that are coded together, each with the index of its table."""
+
+    symbols: np.ndarray  # (n,) int32
+    index: np.ndarray  # (n,) uint16
+    tables: SymbolTables
+
+
+class LatentCoder:
+    """Codes latents at a given quality. Everything that reaches the entropy coder is an integer.
+
+    Args:
+        networks: the integer networks.
+        latent_tables: one table per scale.
+        hyper_tables: one table per level and hyper-latent channel, level by level.
+    """
+
+    def __init__(self, config: HyperpriorConfig, networks: ExactNetworks, latent_tables: SymbolTables,
+                 hyper_tables: SymbolTables) -> None:
+        self.config, self.networks = config, networks
+        self.latent_tables, self.hyper_tables = latent_tables, hyper_tables
+
+    def quantise(self, latents: Tensor, hyper_latents: Tensor, position: int) -> tuple[list[Group], Tensor]:
+        """Symbols for a tile's latents, and the latents as they will be decoded.
+
+        Args:
+            latents: (192, h, w) float32, counted in steps.
+            hyper_latents: (64, ceil(h / 4), ceil(w / 4)) float32, not rounded yet.
+            position: 64 times the level.
+
+        Returns:
+            Groups in decoding order, and decoded latents (192, h, w) int16 in 1/16 step.
+        """
+        height, width = latents.shape[1:]
+        rounded = torch.round(hyper_latents).clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)[None]
+        groups = [Group(_flat(rounded, [rounded.shape[2:]], np.int32), self._hyper_index(rounded, position),
+                        self.hyper_tables)]
+        target = F.pad(latents[None], (0, -width % STRIDE, 0, -height % STRIDE))
+        passes = _Passes(self.config, self.networks, rounded, position, height, width)
+        limit = LATENT_LIMIT // UNIT - 1
+        for number, step in enumerate(PASSES):
+            mean, scale, extents = passes.predict(number)
+            wanted = take_phases(target[:, passes.channels(number)], step.phases)
+            residual = torch.round(wanted - mean / UNIT).clamp_(-limit, limit)
+            for phase, (h, w) in zip(residual, extents, strict=True):  # nothing is sent beyond the picture
+                phase[:, h:] = 0
+                phase[:, :, w:] = 0
+            groups.append(Group(_flat(residual, extents, np.int32), _flat(scale, extents, np.uint16),
+                                self.latent_tables))
+            passes.store(number, mean, residual)
+        return groups, passes.decoded()
+
+    def decode(self, data: bytes, height: int, width: int, position: int) -> Tensor:
+        """Bytes of a tile to latents (192, h, w) int16 in 1/16 step. Raises `StreamError` for wrong data."""
+        decoder = Decoder(data)
+        rounded = torch.empty(1, self.config.hyper_latents, -(-height // STRIDE), -(-width // STRIDE))
+        symbols = decoder.decode(self.hyper_tables, self._hyper_index(rounded, position))
+        _fill(rounded, symbols, [rounded.shape[2:]])
+        rounded.clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        passes = _Passes(self.config, self.networks, rounded, position, height, width)
+        for number in range(len(PASSES)):
+            mean, scale, extents = passes.predict(number)
+            symbols = decoder.decode(self.latent_tables, _flat(scale, extents, np.uint16))
+            residual = torch.zeros_like(mean)
+            _fill(residual, symbols, extents)
+            passes.store(number, mean, residual)
+        decoder.finish()
+        return passes.decoded()
+
+    def _hyper_index(self, hyper_latents: Tensor, position: int) -> np.ndarray:
+        """Tables of the nearest level, for symbols in the order of `_flat`."""
+        level = (position + 2 ** (LEVEL_FRACTION - 1)) >> LEVEL_FRACTION
+        channels, (height, width) = self.config.hyper_latents, hyper_latents.shape[2:]
+        return np.tile(np.arange(level * channels, (level + 1) * channels, dtype=np.uint16), height * width)
+
+
+def encode_groups(groups: list[Group]) -> bytes:
+    """One section from the groups of a tile."""
+    encoder = Encoder()
+    for group in groups:
+        encoder.add(group.symbols, group.tables, group.index)
+    return encoder.finish()
+
+
+def estimate_bits(groups: list[Group]) -> float:
+    """Ideal code length of the groups of a tile, without coding them."""
+    return sum(float(group.tables.bits(group.symbols, group.index)) for group in groups)
+
+
+class _Passes:
+    """What is known of a tile while its passes go on. Integers in float32; latents in 1/16 step."""
+
+    def __init__(self, config: HyperpriorConfig, networks: ExactNetworks, hyper_latents: Tensor, position: int,
+                 height: int, width: int) -> None:
+        self.low_channels, self.networks = config.low_channels, networks
+        self.height, self.width = height, width
+        self.levels = level_integers(position, config.levels)
+        self.features = networks.features(hyper_latents.contiguous(memory_format=torch.channels_last), self.levels)
+        self.latents = torch.zeros(1, config.LATENTS, *self.features.shape[2:])
+
+    def channels(self, number: int) -> slice:
+        """Which channels a pass codes."""
+        return slice(0, self.low_channels) if PASSES[number].low else slice(self.low_channels, None)
+
+    def predict(self, number: int) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
+        """Means (1/16 step) and scale indices of a pass, and how far the picture reaches into each phase."""
+        step = PASSES[number]
+        known = self.latents[:, : self.low_channels] if step.low else self.latents
+        mean, scale = self.networks.passes[number](as_context(known), self.features, self.levels, step.phases)
+        extents = [(-(-(self.height - i) // 2), -(-(self.width - j) // 2)) for i, j in step.phases]
+        return mean, scale, extents
+
+    def store(self, number: int, mean: Tensor, residual: Tensor) -> None:
+        """Enters the decoded latents of a pass."""
+        decoded = (mean + UNIT * residual).clamp_(-LATENT_LIMIT, LATENT_LIMIT)
+        for (i, j), phase in zip(PASSES[number].phases, decoded, strict=True):
+            self.latents[0, self.channels(number), i::2, j::2] = phase
+
+    def decoded(self) -> Tensor:
+        return self.latents[0, :, : self.height, : self.width].to(torch.int16)
+
+
+def _flat(x: Tensor, extents: list[tuple[int, int]], dtype: type) -> np.ndarray:
+    """(phases, C, H, W) to one row of integers: phase by phase, row by row, all channels of a position together."""
+    parts = [phase.permute(1, 2, 0)[:h, :w].reshape(-1) for phase, (h, w) in zip(x, extents, strict=True)]
+    return torch.cat(parts).numpy().astype(dtype)
+
+
+def _fill(x: Tensor, symbols: np.ndarray, extents: list[tuple[int, int]]) -> None:
+    """Inverse of `_flat`, into x (phases, C, H, W)."""
+    channels, begin = x.shape[1], 0
+    values = torch.from_numpy(symbols).to(x.dtype)
+    for phase, (h, w) in zip(x, extents, strict=True):
+        count = channels * h * w
+        phase[:, :h, :w] = values[begin : begin + count].view(h, w, channels).permute(2, 0, 1)
+        begin += count

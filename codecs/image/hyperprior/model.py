@@ -1,0 +1,56 @@
+"""The trainable `hyperprior` model: image in, image and rate out."""
+
+import torch
+from torch import Tensor, nn
+
+from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
+from fewbits.codecs.image.hyperprior.entropy_model import LEVEL_FRACTION, EntropyModel
+from fewbits.codecs.image.hyperprior.transforms import Analysis, Quantiser, Synthesis
+
+EVERY_SIDE = (True, True, True, True)
+
+
+def level_weights(quality: Tensor, levels: int) -> Tensor:
+    """Linear interpolation between trained levels, in multiples of 1/64.
+
+    Args:
+        quality: (N,) in [0, 100].
+
+    Returns:
+        (N, levels) float32; each row has at most two entries that are not 0, and sums to 1.
+    """
+    position = torch.round(quality.float() / 100 * (levels - 1) * 2**LEVEL_FRACTION) / 2**LEVEL_FRACTION
+    return (1 - (position[:, None] - torch.arange(levels, device=quality.device)).abs()).clamp(min=0)
+
+
+class HyperpriorModel(nn.Module):
+    """Transforms, quantiser and entropy model under one roof."""
+
+    def __init__(self, config: HyperpriorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.quantiser = Quantiser(config)
+        self.analysis = Analysis(config)
+        self.synthesis = Synthesis(config)
+        self.entropy_model = EntropyModel(config)
+
+    def forward(self, image: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+        """Reconstruction (N, 3, H, W) in about [0, 1], and bits (N,).
+
+        Args:
+            image: (N, 3, H, W) in [0, 1], H and W multiples of 32.
+            quality: (N,) in [0, 100].
+        """
+        weights = level_weights(quality, self.config.levels)
+        step, step_back = self.quantiser.steps(weights)
+        scale = self.quantiser.input_scale(step)
+        latents = self.analysis(self.analysis.coefficients(image, EVERY_SIDE), step, scale, weights)
+        with torch.autocast(image.device.type, enabled=False):
+            decoded, bits = self.entropy_model(latents.float(), scale, weights)
+        return self.synthesis(decoded, step_back, self.quantiser.input_scale(step_back), weights, EVERY_SIDE), bits
+
+    @torch.no_grad()
+    def measure_deviation(self, images: list[Tensor]) -> None:
+        """Sets the latents' standard deviations from pictures (1, 3, H, W) in [0, 1], sides multiples of 8."""
+        squares = [self.analysis.coefficients(x, EVERY_SIDE).square().mean([0, 2, 3]) for x in images]
+        self.quantiser.deviation.copy_(torch.stack(squares).mean(0).sqrt())

@@ -1,0 +1,76 @@
+"""The weights file: float transforms, integer networks and integer tables in one safetensors file."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
+from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
+from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder
+from fewbits.codecs.image.hyperprior.model import HyperpriorModel
+from fewbits.entropy.tables import SymbolTables
+from fewbits.errors import WeightsError
+
+FLOAT_PARTS = ("quantiser.", "analysis.", "synthesis.", "entropy_model.hyper_encoder.")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """All that encoder and decoder need.
+
+    Attributes:
+        identity: first 8 bytes of the SHA-256 of the file.
+        model: the float transforms, in evaluation mode; its passes are untrained and never run.
+        coder: the integer side.
+    """
+
+    identity: bytes
+    model: HyperpriorModel
+    coder: LatentCoder
+
+
+def identity_of(path: Path) -> bytes:
+    """First 8 bytes of the SHA-256 of a weights file. Raises `WeightsError` if it is missing."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()[:8]
+    except OSError:
+        raise WeightsError(f"The weights {path} are missing: install fewbits with its package data, "
+                           "or train them with `fewbits train hyperprior`.") from None
+
+
+def save_weights(path: Path, model: HyperpriorModel, networks: ExactNetworks, latent_tables: SymbolTables,
+                 hyper_tables: SymbolTables, notes: dict[str, str]) -> None:
+    """Writes a weights file. Float parts are stored with half precision; `notes` go into the metadata."""
+    tensors: dict[str, Tensor] = {name: value.half().contiguous() for name, value in model.state_dict().items()
+                                  if name.startswith(FLOAT_PARTS)}
+    tensors |= {name: value.contiguous() for name, value in networks.to_tensors().items()}
+    for prefix, tables in (("latent_tables.", latent_tables), ("hyper_tables.", hyper_tables)):
+        tensors |= {prefix + name: torch.from_numpy(array) for name, array in tables.to_arrays().items()}
+    save_file(tensors, path, metadata=model.config.to_metadata() | notes)
+
+
+def load_weights(path: Path, device: str) -> Weights:
+    """Reads a weights file. Raises `WeightsError` if it is missing or is not one."""
+    identity = identity_of(path)
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            config = HyperpriorConfig.from_metadata(file.metadata() or {})
+        model = HyperpriorModel(config)
+        floats = {name: value.float() for name, value in tensors.items() if name.startswith(FLOAT_PARTS)}
+        missing, unexpected = model.load_state_dict(floats, strict=False)
+        if unexpected or any(name.startswith(FLOAT_PARTS) for name in missing):
+            raise ValueError("it holds another model")
+        latent_tables, hyper_tables = (
+            SymbolTables.from_arrays({name.removeprefix(prefix): value.numpy() for name, value in tensors.items()
+                                      if name.startswith(prefix)}) for prefix in ("latent_tables.", "hyper_tables."))
+        coder = LatentCoder(config, ExactNetworks.from_tensors(tensors), latent_tables, hyper_tables)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{path} cannot be used as weights of `hyperprior`: {error}.") from None
+    return Weights(identity, model.to(device, memory_format=torch.channels_last).eval(), coder)

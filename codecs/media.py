@@ -1,0 +1,131 @@
+"""Pictures as arrays, and how files become them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import ImageOps, UnidentifiedImageError
+
+from fewbits.errors import InputError
+
+MAX_PIXELS = 200_000_000
+"""Pictures larger than this are refused unless the caller raises the limit."""
+
+_WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A picture in memory.
+
+    Attributes:
+        pixels: (H, W, C), uint8 or uint16, C = 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA); 16 bits for grey only.
+        icc_profile: the colour profile that the samples are meant in, as found in the file.
+    """
+
+    pixels: np.ndarray
+    icc_profile: bytes | None = None
+
+    def __post_init__(self) -> None:
+        p = self.pixels
+        if p.ndim != 3 or p.shape[2] not in _CHANNEL_MODES or 0 in p.shape:
+            raise InputError(f"A picture needs the shape (height, width, 1 to 4 channels), not {p.shape}.")
+        if p.dtype not in (np.uint8, np.uint16) or (p.dtype == np.uint16 and p.shape[2] != 1):
+            raise InputError(f"A picture needs 8 bits per sample, or 16 for grey; this one has {p.dtype}.")
+
+    @property
+    def height(self) -> int:
+        return self.pixels.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.pixels.shape[1]
+
+    @property
+    def channels(self) -> int:
+        return self.pixels.shape[2]
+
+    @property
+    def bits(self) -> int:
+        """Bits per sample, 8 or 16."""
+        return 8 * self.pixels.itemsize
+
+    def eight_bit(self) -> np.ndarray:
+        """(H, W, C) uint8; 16-bit samples are rounded to 8 bits."""
+        if self.bits == 8:
+            return self.pixels
+        # in place on one wide copy: pictures can be large
+        wide = self.pixels.astype(np.uint32)
+        wide += 128
+        wide //= 257
+        return wide.astype(np.uint8)
+
+    def rgb(self) -> np.ndarray:
+        """(H, W, 3) uint8: what metrics compare. Grey is repeated, alpha left out."""
+        samples = self.eight_bit()
+        return samples[..., :3] if self.channels >= 3 else np.repeat(samples[..., :1], 3, axis=2)
+
+    @classmethod
+    def open(cls, source: str | Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> "Image":
+        """Reads a picture with Pillow. Palettes become RGB or RGBA; the EXIF orientation is applied.
+
+        Raises:
+            InputError: if the file cannot be read as a picture, or has more than `max_pixels`.
+        """
+        name = source if isinstance(source, str | Path) else "the input"
+        try:
+            # Pillow's own limit is a global; ours is checked from the header before any pixel is decoded
+            limit, PillowImage.MAX_IMAGE_PIXELS = PillowImage.MAX_IMAGE_PIXELS, None
+            try:
+                with PillowImage.open(source) as file:
+                    if file.width * file.height > max_pixels:
+                        raise InputError(f"{name} has {file.width} x {file.height} pixels, more than the limit of "
+                                         f"{max_pixels}: raise the limit if you trust the file.")
+                    file.load()
+                    profile = file.info.get("icc_profile")
+                    return cls(_samples(ImageOps.exif_transpose(file)), profile or None)
+            finally:
+                PillowImage.MAX_IMAGE_PIXELS = limit
+        except FileNotFoundError:
+            raise InputError(f"There is no file {name}.") from None
+        except UnidentifiedImageError:
+            raise InputError(f"{name} is not a picture that can be read here.") from None
+        except (OSError, SyntaxError, ValueError, MemoryError) as error:
+            raise InputError(f"{name} cannot be read as a picture: {error}.") from None
+
+    def save(self, target: str | Path | IO[bytes], format: str | None = None) -> None:
+        """Writes the picture with Pillow; the format follows the suffix where it is not given.
+
+        Raises:
+            InputError: if the format is unknown or cannot hold the picture.
+        """
+        picture = self.to_pillow()
+        extra = {"icc_profile": self.icc_profile} if self.icc_profile else {}
+        try:
+            picture.save(target, format=format, **extra)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"The picture cannot be written to {target}: {error}.") from None
+
+    def to_pillow(self) -> PillowImage.Image:
+        """The picture as a `PIL.Image.Image`."""
+        if self.bits == 16:
+            return PillowImage.fromarray(self.pixels[..., 0])
+        return PillowImage.fromarray(self.pixels[..., 0] if self.channels == 1 else self.pixels,
+                                     mode=_CHANNEL_MODES[self.channels])
+
+
+def _samples(picture: PillowImage.Image) -> np.ndarray:
+    """Pixels of a Pillow picture in one of our layouts."""
+    if picture.mode in _WIDE_MODES:
+        wide = np.asarray(picture)
+        if wide.min() < 0 or wide.max() > 65535:
+            raise InputError("Grey pictures with more than 16 bits per sample are not supported.")
+        return np.ascontiguousarray(wide.astype(np.uint16)[..., None])
+    transparent = "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info
+    grey = picture.mode in ("1", "L", "LA", "La")
+    wanted = ("LA" if transparent else "L") if grey else ("RGBA" if transparent else "RGB")
+    samples = np.array(picture if picture.mode == wanted else picture.convert(wanted))
+    return samples[..., None] if samples.ndim == 2 else samples

@@ -1,0 +1,78 @@
+"""Which codecs exist. Listing them imports none of them, and so no torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from fewbits.codecs.codec import Codec
+from fewbits.entropy.container import Field
+from fewbits.errors import InputError, UnsupportedError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known about a codec before it is imported.
+
+    Attributes:
+        number: the codec's id in files; never given to another codec.
+        settings: header fields that the codec declares, in the order of the file.
+        factory: `module:callable`, called with the device.
+    """
+
+    name: str
+    number: int
+    kind: str
+    family: str
+    lossless: bool
+    about: str
+    settings: tuple[Field, ...]
+    factory: str
+
+
+_ENTRIES = (
+    Entry(
+        name="hyperprior", number=1, kind="image", family="hierarchical", lossless=False,
+        about="photos at any rate, fast: lapped transform, hyperprior and five-pass context, one set of weights",
+        settings=(Field("quality", "u8", 0, 224),),
+        factory="fewbits.codecs.image.hyperprior.codec:HyperpriorCodec",
+    ),
+)
+_BY_NAME = {e.name: e for e in _ENTRIES}
+_BY_NUMBER = {e.number: e for e in _ENTRIES}
+
+
+def names() -> list[str]:
+    """Names of all codecs."""
+    return list(_BY_NAME)
+
+
+def describe() -> list[dict[str, object]]:
+    """Name, kind, family, losslessness and one line about each codec."""
+    return [{k: getattr(e, k) for k in ("name", "kind", "family", "lossless", "about")} for e in _ENTRIES]
+
+
+def entry(name: str) -> Entry:
+    """Raises `InputError` for a codec that does not exist."""
+    if name not in _BY_NAME:
+        raise InputError(f"There is no codec {name!r}; there are: {', '.join(_BY_NAME)}.")
+    return _BY_NAME[name]
+
+
+def entry_of_number(number: int) -> Entry:
+    """Raises `UnsupportedError` for an id that this release does not know."""
+    if number not in _BY_NUMBER:
+        raise UnsupportedError(f"The file uses codec number {number}, which this release of fewbits does not have: "
+                               "update fewbits to read it.")
+    return _BY_NUMBER[number]
+
+
+def settings_of_number(number: int) -> tuple[Field, ...]:
+    """Header fields of the codec with this id; raises `UnsupportedError`."""
+    return entry_of_number(number).settings
+
+
+def create(name: str, device: str = "cpu") -> Codec:
+    """An instance of a codec. Raises `InputError` if it does not exist, `WeightsError` if its weights are missing."""
+    module, attribute = entry(name).factory.split(":")
+    factory: Callable[[str], Codec] = getattr(import_module(module), attribute)
+    return factory(device)

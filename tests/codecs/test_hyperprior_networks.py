@@ -1,0 +1,80 @@
+"""The integer networks of `hyperprior` against their trainable twin, and the transforms they work between."""
+
+import numpy as np
+import pytest
+import torch
+
+from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
+from fewbits.codecs.image.hyperprior.entropy_model import LEVEL_FRACTION, MEAN_FRACTION, PASSES
+from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, as_context, level_integers
+from fewbits.codecs.image.hyperprior.lapped import lapped_basis
+from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel, level_weights
+from fewbits.codecs.quantisation import QuantisableLayer
+
+
+@pytest.fixture(scope="module")
+def model() -> HyperpriorModel:
+    """A small untrained model whose integer formats are calibrated on noise."""
+    torch.manual_seed(0)
+    config = HyperpriorConfig(transform_hidden=32, transform_blocks=1, hyper_channels=16, hyper_latents=8,
+                              low_hidden=24, high_hidden=24)
+    model = HyperpriorModel(config).train()
+    for name, parameter in model.entropy_model.named_parameters():
+        if name.endswith("operation.weight"):
+            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+    for _ in range(3):
+        model(torch.rand(2, 3, 64, 64), torch.tensor([20.0, 90.0]))
+    for module in model.modules():
+        if isinstance(module, QuantisableLayer):
+            module.calibrate()
+    model.entropy_model.simulated = True
+    return model.eval()
+
+
+def test_lapped_basis_is_orthonormal_under_shifts():
+    basis = lapped_basis()
+    assert np.allclose(basis @ basis.T, np.eye(8), atol=1e-12)
+    assert np.allclose(basis[:, :8] @ basis[:, 8:].T, 0, atol=1e-12)
+
+
+def test_untrained_transforms_reconstruct_the_picture(model):
+    image = torch.rand(1, 3, 64, 96)
+    fresh = HyperpriorModel(HyperpriorConfig(transform_hidden=8, transform_blocks=1))
+    one, weights = torch.ones(1, 1, 1, 1), level_weights(torch.tensor([50.0]), 8)
+    with torch.no_grad():
+        coefficients = fresh.analysis.coefficients(image, EVERY_SIDE)
+        back = fresh.synthesis(coefficients, one, one, weights, EVERY_SIDE)
+    assert coefficients.shape == (1, 192, 8, 12)
+    assert torch.allclose(back, image, atol=1e-5)
+
+
+def test_integer_networks_equal_their_simulation(model):
+    """Not close: equal. What training optimised is what the codec runs."""
+    exact = ExactNetworks.from_trained(model.entropy_model)
+    exact = ExactNetworks.from_tensors(exact.to_tensors())  # through the form that is stored
+    generator = torch.Generator().manual_seed(1)
+    hyper_latents = torch.randint(-40, 41, (1, 8, 4, 6), generator=generator).float()
+    latents = torch.randint(-3000, 3000, (1, 192, 16, 24), generator=generator).float()  # in 1/16 step
+    position = 3 * 2**LEVEL_FRACTION + 10
+    levels = level_integers(position, 8)
+    with torch.no_grad():
+        features, feature_format = model.entropy_model.hyper_features(hyper_latents, levels / 2**LEVEL_FRACTION)
+        integer_features = exact.features(hyper_latents, levels)
+        assert torch.equal(features * 2.0 ** feature_format.fraction.view(1, -1, 1, 1), integer_features)
+        assert integer_features.std() > 1
+        for step, network, integer_pass in zip(PASSES, model.entropy_model.passes, exact.passes, strict=True):
+            known = latents[:, : network.known]
+            mean, scale = network(model.entropy_model._as_context(known / 2**MEAN_FRACTION), features,
+                                  levels / 2**LEVEL_FRACTION, step.phases, feature_format)
+            integer_mean, integer_scale = integer_pass(as_context(known), integer_features, levels, step.phases)
+            assert torch.equal(mean * 2**MEAN_FRACTION, integer_mean)
+            assert torch.equal(scale, integer_scale)
+            assert integer_mean.std() > 0.5
+
+
+def test_level_weights_interpolate_between_two_levels():
+    for position in range(0, 7 * 64 + 1, 13):
+        integers = level_integers(position, 8)[0]
+        assert integers.sum() == 64
+        assert (integers > 0).sum() <= 2
+        assert float(integers @ torch.arange(8.0)) == position
