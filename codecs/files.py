@@ -96,7 +96,8 @@ def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_
     if damaged and not allow_damage:
         raise DamagedError(f"{len(damaged)} of {len(box.sections)} sections of the file are damaged or missing; "
                            "the others can be decoded where damage is allowed.")
-    width, height, layout = (box.header.media[name] for name in ("width", "height", "layout"))
+    shape = shape_of(box.header)
+    width, height = shape["width"], shape["height"]
     if width * height > max_pixels:
         raise LimitError(f"The picture has {width} x {height} pixels, more than the limit of {max_pixels}: raise the "
                          "limit if you trust the file.")
@@ -108,10 +109,19 @@ def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_
         raise WeightsError(f"The file was made with weights {box.header.weights.hex()} of {entry.name}; installed are "
                            f"{codec.weights_id.hex()}: install the release of fewbits that made it, or a later one.")
     sections = [box.section(i) if section.intact else None for i, section in enumerate(box.sections)]
-    profile = _profile(sections.pop(0)) if layout & LAYOUT_PROFILE and len(sections) > 1 else None
-    shape = {"width": width, "height": height, "channels": layout & 7, "bits": 16 if layout & LAYOUT_WIDE else 8}
+    profile = _profile(sections.pop(0)) if shape["profile"] else None
     media = codec.decode(Stream(box.header.settings, sections), shape, progress)
     return Decoded(Image(media.pixels, profile), damaged, len(box.sections))
+
+
+def shape_of(header: container.Header) -> dict[str, int]:
+    """Width, height, channels, bits and presence of a colour profile. Raises `DamagedError` if they make no sense."""
+    layout = header.media["layout"]
+    shape = {"width": header.media["width"], "height": header.media["height"], "channels": layout & 7,
+             "bits": 16 if layout & LAYOUT_WIDE else 8, "profile": int(bool(layout & LAYOUT_PROFILE))}
+    if shape["channels"] not in (1, 2, 3, 4) or (shape["bits"] == 16 and shape["channels"] != 1):
+        raise DamagedError(f"The file names a sample layout ({layout}) that does not exist.")
+    return shape
 
 
 def _profile(section: bytes | None) -> bytes | None:
@@ -132,12 +142,11 @@ def info(data: bytes) -> dict[str, object]:
     """What the header and the sections say, without decoding. Raises `StreamError`."""
     box = container.read(data, registry.settings_of_number)
     entry = registry.entry_of_number(box.header.codec)
-    width, height, layout = (box.header.media[name] for name in ("width", "height", "layout"))
+    shape = shape_of(box.header)
     return {
-        "codec": entry.name, "family": entry.family, "kind": box.header.kind, "lossless": entry.lossless,
-        "width": width, "height": height, "channels": layout & 7, "bits": 16 if layout & LAYOUT_WIDE else 8,
-        "colour_profile": bool(layout & LAYOUT_PROFILE),
+        "codec": entry.name, "family": entry.family, "kind": box.header.kind, "lossless": entry.lossless, **shape,
         "weights": box.header.weights.hex(), "settings": dict(box.header.settings),
         "sections": [{"offset": s.offset, "length": s.length, "intact": s.intact} for s in box.sections],
-        "bytes": len(data), "bits_per_pixel": 8 * len(data) / (width * height), "header_bytes": box.header_size,
+        "bytes": len(data), "bits_per_pixel": 8 * len(data) / (shape["width"] * shape["height"]),
+        "header_bytes": box.header_size,
     }

@@ -85,8 +85,7 @@ class Image:
                         raise InputError(f"{name} has {file.width} x {file.height} pixels, more than the limit of "
                                          f"{max_pixels}: raise the limit if you trust the file.")
                     file.load()
-                    profile = file.info.get("icc_profile")
-                    return cls(_samples(ImageOps.exif_transpose(file)), profile or None)
+                    return cls.from_pillow(file)
             finally:
                 PillowImage.MAX_IMAGE_PIXELS = limit
         except FileNotFoundError:
@@ -95,6 +94,11 @@ class Image:
             raise InputError(f"{name} is not a picture that can be read here.") from None
         except (OSError, SyntaxError, ValueError, MemoryError) as error:
             raise InputError(f"{name} cannot be read as a picture: {error}.") from None
+
+    @classmethod
+    def from_pillow(cls, picture: PillowImage.Image) -> "Image":
+        """A Pillow picture with its colour profile; palettes become RGB or RGBA, the EXIF orientation is applied."""
+        return cls(_samples(ImageOps.exif_transpose(picture)), picture.info.get("icc_profile") or None)
 
     def save(self, target: str | Path | IO[bytes], format: str | None = None) -> None:
         """Writes the picture with Pillow; the format follows the suffix where it is not given.

@@ -18,6 +18,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,10 @@ from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder
 from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
 from fewbits.codecs.image.hyperprior.weights import save_weights
 from fewbits.codecs.quantisation import QuantisableLayer
+from fewbits.entropy.tables import factorised_tables, logistic_scale_tables
 
 VALIDATION_EVERY = 90  # every 90th photo of the folder is kept out of training
+TABLE_EVERY = 20  # every 20th photo is counted for the tables of hyper-latents
 SYMBOL_LIMIT = 2047  # symbols further out are counted with this one
 SAVE_EVERY = 600  # seconds between checkpoints, each validated and kept as a snapshot
 VALIDATION_QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 100.0)
@@ -300,3 +303,53 @@ def symbol_counts(model: HyperpriorModel, networks: ExactNetworks, photos: list[
                 flat = group.index.astype(np.int64) * table.shape[1] + symbols
                 table += np.bincount(flat, minlength=table.size).reshape(table.shape)
     return counts[0], counts[1]
+
+
+def export(checkpoint: Path, data: Path, weights: Path, report: Callable[[str], None] = print) -> None:
+    """Turns a checkpoint into a weights file: quantises the networks, counts symbols for the tables, rounds the rest.
+
+    Args:
+        checkpoint: what `train` returned.
+        data: the folder of photos that it was trained on.
+        weights: the file to write; a model card of the same name is written beside it.
+    """
+    model = load_checkpoint(checkpoint)
+    networks = ExactNetworks.from_trained(model.entropy_model)
+    training, validation = load_photos(data)
+    _, hyper_counts = symbol_counts(model, networks, training[:: 2 * TABLE_EVERY])
+    latent_tables = logistic_scale_tables(SCALE_LOW * SCALE_RATIO ** np.arange(SCALES))
+    hyper_tables = factorised_tables(*zip(*map(_trimmed, hyper_counts), strict=True))
+    state = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    card = ModelCard(date=f"{date.today()}", data=f"{len(training) // 2} photos and their halves", steps=state["step"],
+                     minutes=round(state["elapsed"] / 60), validation=validate(model, validation))
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(weights, model, networks, latent_tables, hyper_tables, {"date": card.date, "steps": str(card.steps)})
+    weights.with_suffix(".md").write_text(card.text(weights.name))
+    report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
+
+
+def _trimmed(counts: np.ndarray) -> tuple[np.ndarray, int]:
+    """Counts without the empty ends, and the symbol that they begin at."""
+    used = np.flatnonzero(counts)
+    first, last = (used[0], used[-1]) if used.size else (SYMBOL_LIMIT, SYMBOL_LIMIT)
+    return counts[first : last + 1], int(first) - SYMBOL_LIMIT
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a reader should know about trained weights."""
+
+    date: str
+    data: str
+    steps: int
+    minutes: int
+    validation: list[tuple[float, float]]
+
+    def text(self, name: str) -> str:
+        rows = "\n".join(f"| {q:g} | {rate:.3f} | {psnr:.2f} |"
+                         for q, (rate, psnr) in zip(VALIDATION_QUALITIES, self.validation, strict=True))
+        return (f"# {name}\n\nWeights of the image codec `hyperprior`, trained with `fewbits train hyperprior`.\n\n"
+                f"- Date: {self.date}\n- Data: {self.data}; every {VALIDATION_EVERY}th photo kept for validation\n"
+                f"- Steps: {self.steps}, in {self.minutes} minutes\n\n"
+                "Validation photos, the model's own estimate of the rate:\n\n"
+                f"| quality | bits per pixel | PSNR (dB) |\n|---|---|---|\n{rows}\n")

@@ -1,4 +1,4 @@
-"""Opacity without loss: differences between neighbours, deflated."""
+"""Opacity without loss: differences between neighbours, deflated. Full opacity takes no bytes."""
 
 import zlib
 
@@ -9,11 +9,16 @@ from fewbits.errors import DamagedError
 
 def encode_alpha(alpha: np.ndarray) -> bytes:
     """(H, W) uint8 to bytes."""
-    return zlib.compress(np.diff(alpha, axis=1, prepend=np.uint8(0)).tobytes(), 9)
+    if (alpha == 255).all():
+        return b""
+    across = np.diff(alpha, axis=1, prepend=np.uint8(0))
+    return zlib.compress(np.diff(across, axis=0, prepend=np.uint8(0)).tobytes(), 9)
 
 
 def decode_alpha(data: bytes, height: int, width: int) -> np.ndarray:
     """Inverse of `encode_alpha`. Raises `DamagedError` if the bytes do not hold exactly that many samples."""
+    if not data:
+        return np.full((height, width), 255, np.uint8)
     inflate = zlib.decompressobj()
     try:
         samples = inflate.decompress(data, height * width + 1)
@@ -21,4 +26,5 @@ def decode_alpha(data: bytes, height: int, width: int) -> np.ndarray:
         raise DamagedError(f"The opacity section is damaged: {error}.") from None
     if len(samples) != height * width or not inflate.eof or inflate.unused_data:
         raise DamagedError("The opacity section does not hold as many samples as the picture has.")
-    return np.cumsum(np.frombuffer(samples, np.uint8).reshape(height, width), axis=1, dtype=np.uint8)
+    across = np.cumsum(np.frombuffer(samples, np.uint8).reshape(height, width), axis=0, dtype=np.uint8)
+    return np.cumsum(across, axis=1, dtype=np.uint8)

@@ -1,0 +1,67 @@
+"""Small parts that codecs share: tiles, the search for a target, opacity."""
+
+import zlib
+
+import numpy as np
+import pytest
+
+from fewbits.codecs.codec import Target
+from fewbits.codecs.image.alpha import decode_alpha, encode_alpha
+from fewbits.codecs.image.tiles import spans
+from fewbits.codecs.search import highest_within
+from fewbits.errors import DamagedError, InputError
+
+
+@pytest.mark.parametrize("size", [1, 127, 128, 129, 300, 512])
+def test_spans_cover_the_axis_once(size):
+    covered = np.zeros(size, int)
+    for span in spans(size, 128, 8):
+        covered[span.core] += 1
+        line = np.arange(size)[span.outer]
+        assert np.array_equal(line[span.inner], np.arange(span.start, span.stop))
+        assert span.outer_start == max(span.start - 8, 0)
+        assert span.outer_stop == min(span.stop + 8, size)
+        assert span.at_start == (span.outer_start == 0)
+        assert span.at_end == (span.outer_stop == size)
+    assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("limit", [0.5, 1.01, 3.7, 29.9, 1e9])
+@pytest.mark.parametrize("curve", [lambda q: 1.02**q, lambda q: 1 + q, lambda q: 1 + q**3 / 1000])
+def test_search_finds_the_highest_setting_in_few_trials(limit, curve):
+    tried = []
+
+    def measure(setting: int) -> float:
+        tried.append(setting)
+        return curve(setting)
+
+    found = highest_within(measure, limit, 0, 224, trials=12)
+    possible = [q for q in range(225) if curve(q) <= limit]
+    assert found == (possible[-1] if possible else None)
+    assert len(tried) == len(set(tried)) <= 12
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (17, 31), (5, 1)])
+def test_alpha_is_lossless(shape):
+    alpha = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    assert np.array_equal(decode_alpha(encode_alpha(alpha), *shape), alpha)
+
+
+def test_full_opacity_takes_no_bytes():
+    assert encode_alpha(np.full((512, 768), 255, np.uint8)) == b""
+    assert (decode_alpha(b"", 512, 768) == 255).all()
+
+
+@pytest.mark.parametrize("data", [b"junk", zlib.compress(bytes(99)), zlib.compress(bytes(101)),
+                                  zlib.compress(bytes(100))[:-3], zlib.compress(bytes(100)) + b"x",
+                                  zlib.compress(bytes(10_000_000))])
+def test_wrong_alpha_is_an_error(data):
+    with pytest.raises(DamagedError, match="opacity"):
+        decode_alpha(data, 10, 10)
+
+
+@pytest.mark.parametrize("aims", [{"quality": 101}, {"quality": -1}, {"size": 0}, {"psnr": -3.0}, {"effort": 0},
+                                  {"quality": 50, "psnr": 30}, {"bits_per_pixel": float("nan")}])
+def test_senseless_targets_are_refused(aims):
+    with pytest.raises(InputError):
+        Target(**aims)
