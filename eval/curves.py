@@ -1,0 +1,210 @@
+"""Rate-distortion curves out of records, and what lies between two of them (Bjontegaard delta rate)."""
+
+import json
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fewbits.errors import InputError
+from fewbits.eval.metrics import METRICS, metric
+
+Result = Mapping[str, Any]
+"""What `evaluate` returns, or the same read from JSON."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A mean over files at one setting: bits per pixel and value of the metric."""
+
+    setting: float | None
+    bpp: float
+    value: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of one codec under one metric, by rising rate.
+
+    Attributes:
+        source: where a published curve comes from; empty for measured ones.
+        files: number of files in the mean; 0 where that is not known.
+    """
+
+    codec: str
+    metric: str
+    points: tuple[Point, ...]
+    files: int = 0
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class BDRate:
+    """Bjontegaard delta rate of a curve against an anchor.
+
+    Attributes:
+        percent: mean difference in rate at equal quality, negative for fewer bits; None where there is none.
+        low, high: range of quality that both curves cover, as values of the metric; 0 and 0 where there is none.
+        overlap: that range as a share of the range that either covers, on the metric's scale.
+        dropped: settings of the curve left out because another of its points has no more bits and no less quality.
+        reason: why there is no figure; empty where there is one.
+    """
+
+    percent: float | None
+    low: float = 0.0
+    high: float = 0.0
+    overlap: float = 0.0
+    dropped: tuple[float | None, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class BDRow:
+    """A codec's delta rates against the anchor, by metric; `source` says where a published curve comes from."""
+
+    codec: str
+    rates: dict[str, BDRate]
+    source: str = ""
+
+
+def metrics_of(result: Result) -> list[str]:
+    """Metrics that the records hold, in their order."""
+    return [name for name in METRICS if any(name in r["metrics"] for r in result["records"])]
+
+
+def codecs_of(result: Result) -> list[str]:
+    """Codecs in the order of the evaluation."""
+    return list(dict.fromkeys(r["codec"] for r in result["records"]))
+
+
+def mean_curves(result: Result, name: str) -> list[Curve]:
+    """Curves of all codecs under a metric: bits per pixel and metric averaged over files for each setting.
+
+    All means are over the same files: those for which every setting has a value, settings aside where no file has
+    one. So too small a picture leaves the MS-SSIM curves, and one that came back exactly leaves them all. Codecs
+    without any point, as lossless ones, are left out.
+    """
+    cells: dict[tuple[str, float], dict[str, Mapping[str, Any]]] = {}
+    for r in result["records"]:
+        cell = cells.setdefault((r["codec"], r["setting"]), {})
+        if r["metrics"].get(name) is not None and not r["exact"]:
+            cell[r["file"]] = r
+    cells = {key: cell for key, cell in cells.items() if cell}
+    files = set.intersection(*(set(cell) for cell in cells.values())) if cells else set()
+    curves: dict[str, list[Point]] = {}
+    for (codec, setting), cell in cells.items():
+        if files:
+            bpp = sum(cell[f]["bpp"] for f in files) / len(files)
+            value = sum(cell[f]["metrics"][name] for f in files) / len(files)
+            curves.setdefault(codec, []).append(Point(setting, bpp, value))
+    return [Curve(codec, name, _by_rate(points), len(files)) for codec, points in curves.items()]
+
+
+def load_published(path: str | Path) -> list[Curve]:
+    """Curves from a JSON list of `{"codec", "source", "points": [{"bpp", "psnr", "ms_ssim"...}]}`.
+
+    Returns:
+        One curve for each codec and metric that its points hold.
+
+    Raises:
+        InputError: if the file cannot be read as such a list.
+    """
+    try:
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(entries, list):
+            raise TypeError("at the top")
+        return [curve for entry in entries for curve in _published(entry)]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not a list of curves (codec, source and points with bpp and psnr or ms_ssim): "
+                         f"{type(error).__name__} {error}.") from None
+
+
+def bd_rate(anchor: Curve, test: Curve) -> BDRate:
+    """Mean difference in rate at equal quality: piecewise cubic (PCHIP) log rate over the metric's scale.
+
+    The mean is over the range of quality that both curves cover, however small; the caller sees it in the result.
+    """
+    import bjontegaard  # brings matplotlib
+
+    scale = metric(test.metric).scale
+    base, _ = undominated(anchor.points)
+    points, dropped = undominated(test.points)
+    lost = tuple(p.setting for p in dropped)
+    if min(len(base), len(points)) < 2:
+        return BDRate(None, dropped=lost, reason="fewer than two points that rise with rate")
+    low, high = max(base[0].value, points[0].value), min(base[-1].value, points[-1].value)
+    if low >= high:
+        return BDRate(None, dropped=lost, reason="no quality that both curves reach")
+    whole = scale(max(base[-1].value, points[-1].value)) - scale(min(base[0].value, points[0].value))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a small overlap, which is in the result
+        percent = bjontegaard.bd_rate(
+            [p.bpp for p in base], [scale(p.value) for p in base],
+            [p.bpp for p in points], [scale(p.value) for p in points],
+            method="pchip", require_matching_points=False, min_overlap=0,
+        )
+    return BDRate(float(percent), low, high, (scale(high) - scale(low)) / whole, lost)
+
+
+def bd_table(result: Result, anchor: str = "avif-psnr", published: Iterable[Curve] = ()) -> list[BDRow]:
+    """Delta rates of every measured and published curve against a measured anchor, fewest bits (in PSNR) first.
+
+    Published curves are means over their own files: beside the result they mean something where it has the same.
+    """
+    names = metrics_of(result)
+    measured = {name: {c.codec: c for c in mean_curves(result, name)} for name in names}
+    lossless = {codec: all(r["exact"] for r in result["records"] if r["codec"] == codec) for codec in codecs_of(result)}
+    rows = {codec: BDRow(codec, {
+        name: BDRate(None, reason="lossless") if exact else
+        _rate_or_reason(measured[name], anchor, measured[name].get(codec)) for name in names
+    }) for codec, exact in lossless.items()}
+    for curve in published:
+        if curve.metric in names:
+            row = rows.setdefault(f"{curve.codec}\n{curve.source}", BDRow(curve.codec, {}, curve.source))
+            row.rates[curve.metric] = _rate_or_reason(measured[curve.metric], anchor, curve)
+
+    def key(row: BDRow) -> float:
+        figures = [row.rates[n].percent for n in names if n in row.rates]
+        return next((f for f in figures if f is not None), math.inf)
+
+    return sorted(rows.values(), key=key)
+
+
+def undominated(points: Sequence[Point]) -> tuple[list[Point], list[Point]]:
+    """Points whose quality rises with rate, and those left out.
+
+    A point is left out where another has no more bits and no less quality; interpolation needs the rest alone.
+    """
+    kept: list[Point] = []
+    dropped: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.bpp, -p.value)):
+        (dropped if kept and point.value <= kept[-1].value else kept).append(point)
+    return kept, dropped
+
+
+def _rate_or_reason(measured: Mapping[str, Curve], anchor: str, curve: Curve | None) -> BDRate:
+    """A delta rate, or why there is none."""
+    if anchor not in measured:
+        return BDRate(None, reason=f"{anchor} was not measured")
+    if curve is None:
+        return BDRate(None, reason="no points that all pictures have")
+    return bd_rate(measured[anchor], curve)
+
+
+def _published(entry: Mapping[str, Any]) -> list[Curve]:
+    """Curves of one entry of a published list."""
+    curves = []
+    for name in METRICS:
+        points = [Point(None, float(p["bpp"]), float(p[name])) for p in entry["points"] if p.get(name) is not None]
+        if points:
+            curves.append(Curve(str(entry["codec"]), name, _by_rate(points),
+                                source=str(entry.get("source") or "published")))
+    return curves
+
+
+def _by_rate(points: Iterable[Point]) -> tuple[Point, ...]:
+    return tuple(sorted(points, key=lambda p: p.bpp))

@@ -1,0 +1,137 @@
+"""Rates and distortions of codecs on files: every rate is the size of a file that was written and decoded again."""
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fewbits.codecs.codec import Progress, no_progress
+from fewbits.codecs.media import Image
+from fewbits.errors import FewbitsError, InputError
+from fewbits.eval.contenders import Contender, check_settings, contender
+from fewbits.eval.environment import describe_environment
+from fewbits.eval.metrics import METRICS, metric
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm")
+_WARM_UP_SIDE = 256
+
+
+def evaluate(
+    paths: Sequence[str | Path],
+    codecs: Sequence[tuple[str, Sequence[float] | None]],
+    effort: int = 5,
+    metrics: Sequence[str] = tuple(METRICS),
+    progress: Progress = no_progress,
+) -> dict[str, object]:
+    """Runs codecs over pictures.
+
+    Args:
+        paths: pictures, and folders of pictures.
+        codecs: (name, settings), settings None for the codec's own spread; see `contenders.available`.
+        effort: 1 to 9, for neural codecs.
+        metrics: names from `metrics.METRICS`.
+
+    Returns:
+        An object ready for JSON: `environment`, and `records`, one for each file, codec and setting, with `file`,
+        `codec`, `setting`, `bytes`, `bpp` (bits per pixel of the whole file), `metrics` (name to value, None where
+        the metric cannot be had or is infinite), `exact` (every sample came back as it was), `encode_s` and
+        `decode_s` (wall seconds, without reading the source); for neural codecs also `estimate_bits`.
+
+    Raises:
+        InputError: for unknown names and settings, and for files that cannot be read or coded.
+    """
+    entrants = [(c, check_settings(c, settings or c.settings))
+                for c, settings in ((contender(name), settings) for name, settings in codecs)]
+    for name in metrics:
+        metric(name)
+    sources = expand(paths)
+    total = len(sources) * sum(len(settings) for _, settings in entrants)
+    records: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory(prefix="fewbits-eval-") as folder:
+        for name, codec, setting, image in _runs(sources, entrants, effort):
+            progress(len(records) / total, f"{codec.name}@{setting:g} {name}")
+            record = {"file": name, "codec": codec.name, "setting": setting}
+            records.append(record | _measure(codec, setting, image, effort, metrics, Path(folder)))
+    progress(1, "done")
+    return {"environment": describe_environment() | {"effort": effort}, "records": records}
+
+
+def expand(paths: Sequence[str | Path]) -> dict[str, Path]:
+    """Pictures among paths and in folders, by the name that they have in records.
+
+    Returns:
+        Path below the folder that all of them share (so each its own name) to the path as given, in order.
+
+    Raises:
+        InputError: if a path does not exist, or there is no picture at all.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            files += sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise InputError(f"There is no file {path}.")
+    if not files:
+        raise InputError("There is no picture to evaluate.")
+    shared = os.path.commonpath([p.resolve().parent for p in files])
+    return {p.resolve().relative_to(shared).as_posix(): p for p in files}
+
+
+def _runs(sources: dict[str, Path], entrants: list[tuple[Contender, list[float]]],
+          effort: int) -> Iterator[tuple[str, Contender, float, Image]]:
+    """Everything to measure, file by file so that one picture is in memory at a time."""
+    cold = {codec.name for codec, _ in entrants}
+    for name, path in sources.items():
+        image = Image.open(path)
+        for codec, settings in entrants:
+            if codec.name in cold:
+                _warm_up(codec, image, settings[0], effort)
+                cold.remove(codec.name)
+            for setting in settings:
+                yield name, codec, setting, image
+
+
+def _warm_up(codec: Contender, image: Image, setting: float, effort: int) -> None:
+    """Codes a corner, so that imports, weights and compilation do not count as coding."""
+    corner = np.ascontiguousarray(image.pixels[:_WARM_UP_SIDE, :_WARM_UP_SIDE])
+    codec.decode(codec.encode(Image(corner), setting, effort)[0])
+
+
+def _measure(codec: Contender, setting: float, image: Image, effort: int, metrics: Sequence[str],
+             folder: Path) -> dict[str, object]:
+    """One record, without what names it."""
+    start = time.perf_counter()
+    data, estimate = codec.encode(image, setting, effort)
+    encode_s = time.perf_counter() - start
+    file = folder / f"coded{codec.suffix}"
+    file.write_bytes(data)
+    data = file.read_bytes()
+    start = time.perf_counter()
+    decoded = codec.decode(data)
+    decode_s = time.perf_counter() - start
+    if decoded.pixels.shape[:2] != image.pixels.shape[:2]:
+        raise FewbitsError(f"{codec.name} gave back {decoded.width} x {decoded.height} pixels of a picture of "
+                           f"{image.width} x {image.height}.")
+    source, result = image.rgb(), decoded.rgb()
+    record: dict[str, object] = {
+        "bytes": file.stat().st_size,
+        "bpp": 8 * file.stat().st_size / (image.width * image.height),
+        "metrics": {name: _finite(METRICS[name].compute(source, result)) for name in metrics},
+        "exact": decoded.bits == image.bits and np.array_equal(decoded.pixels, image.pixels),
+        "encode_s": encode_s,
+        "decode_s": decode_s,
+    }
+    if codec.neural:
+        record["estimate_bits"] = estimate
+    return record
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON knows no infinity."""
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,108 @@
+"""Rate-distortion plots as SVG that takes its colours from the page it stands in."""
+
+import io
+import re
+from collections.abc import Sequence
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+
+from fewbits.eval.curves import Curve
+from fewbits.eval.metrics import metric
+
+# matplotlib knows no CSS: it draws in stand-in colours, and the page's own take their place afterwards
+_INK, _FAINT, _GRID = "#010101", "#020202", "#030303"
+_SERIES = tuple(f"#0401{i:02x}" for i in range(10))
+_VARIABLES = {_INK: "--ink", _FAINT: "--faint", _GRID: "--line"} | {c: f"--series-{i}" for i, c in enumerate(_SERIES)}
+_MARKERS = "osD^vPX<>h"
+_RATE_TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20)
+_LABEL_LENGTH = 36
+_LABEL_GAP = 0.028  # of the height of the plot, between labels of published curves
+
+
+def rate_distortion_svg(curves: Sequence[Curve], emphasised: Sequence[str], order: Sequence[str],
+                        published: Sequence[Curve] = ()) -> str:
+    """A plot of curves under one metric over bits per pixel, as an `<svg>` element.
+
+    Args:
+        curves: what was measured, all under one metric; at least one.
+        emphasised: codecs to draw in heavier lines.
+        order: all codecs of the page: it fixes a codec's colour and marker whatever else is in this plot.
+        published: curves to lay under, in grey.
+    """
+    name = curves[0].metric
+    with rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10, "svg.hashsalt": name,
+                     "axes.edgecolor": _FAINT, "text.color": _INK, "axes.labelcolor": _INK,
+                     "xtick.color": _INK, "ytick.color": _INK}):
+        figure = Figure(figsize=(9.2, 5.6))
+        axes = figure.add_axes((0.065, 0.09, 0.7 if published else 0.92, 0.89))
+        _frame(axes, curves)
+        _draw_published(axes, [c for c in published if c.metric == name])
+        for curve in curves:
+            i = order.index(curve.codec)
+            strong = curve.codec in emphasised
+            axes.plot([p.bpp for p in curve.points], [metric(name).scale(p.value) for p in curve.points],
+                      color=_SERIES[i % len(_SERIES)], marker=_MARKERS[i % len(_MARKERS)], label=curve.codec,
+                      linewidth=2.6 if strong else 1.4, markersize=7 if strong else 4.5, zorder=4 if strong else 3)
+        axes.legend(loc="lower right", frameon=False)
+        return _as_element(figure)
+
+
+def _frame(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Axes that the measured curves fill."""
+    scale = metric(curves[0].metric).scale
+    rates = [p.bpp for c in curves for p in c.points]
+    values = [scale(p.value) for c in curves for p in c.points]
+    margin = 0.04 * (max(values) - min(values)) or 1.0
+    axes.set_xscale("log")
+    axes.set_xlim(min(rates) / 1.08, max(rates) * 1.08)
+    axes.set_ylim(min(values) - margin, max(values) + margin)
+    axes.xaxis.set_major_locator(FixedLocator(_RATE_TICKS))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_locator(MaxNLocator(10, integer=True))
+    axes.grid(color=_GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.set_xlabel("bits per pixel, size of the file (logarithmic)")
+    axes.set_ylabel(metric(curves[0].metric).label)
+
+
+def _draw_published(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Grey lines, named in the right margin where there is room: labels that would touch are left out."""
+    ends = []
+    for curve in curves:
+        scale = metric(curve.metric).scale
+        xs, ys = [p.bpp for p in curve.points], [scale(p.value) for p in curve.points]
+        axes.plot(xs, ys, color=_FAINT, linewidth=0.8, alpha=0.55, zorder=1)
+        inside = [(x, y) for x, y in zip(xs, ys, strict=True) if x <= axes.get_xlim()[1] and y <= axes.get_ylim()[1]]
+        if inside:
+            ends.append((axes.transAxes.inverted().transform(axes.transData.transform(inside[-1])), curve.codec))
+    below = -1.0
+    for (x, y), codec in sorted(ends, key=lambda end: end[0][1]):
+        if y - below < _LABEL_GAP or y < 0:
+            continue
+        below = y
+        label = codec if len(codec) <= _LABEL_LENGTH else codec[: _LABEL_LENGTH - 3] + "..."
+        axes.annotate(label, (x, y), (1.015, y), xycoords="axes fraction", textcoords="axes fraction", fontsize=7.5,
+                      color=_FAINT, va="center", annotation_clip=False,
+                      arrowprops={"arrowstyle": "-", "color": _GRID, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 2})
+
+
+def _as_element(figure: Figure) -> str:
+    """The figure as one element for a page: no document around it, no reference to the outside, the page's colours."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    text = text[text.index("<svg"):]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\s(?:xmlns(?::\w+)?|width|height)="[^"]*"', "", text, count=4)
+    text = text.replace("xlink:href", "href")
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, f"var({variable})")
+    return text

@@ -1,0 +1,55 @@
+"""Pictures and a stand-in neural codec for the tests of evaluation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fewbits.codecs import registry
+from fewbits.codecs.media import Image
+from fewbits.eval.anchors import ANCHORS
+
+
+def made_picture(width: int, height: int, seed: int = 0) -> Image:
+    """A picture with slopes, an edge and some texture, so that rate and distortion depend on the setting."""
+    y, x = np.mgrid[:height, :width].astype(float)
+    texture = np.random.default_rng(seed).normal(0, 12, (height, width, 3))
+    slopes = np.stack([x * 255 / width, y * 255 / height, 128 + 100 * np.sin((x + 2 * y) / 9)], axis=-1)
+    slopes[:, : width // 3] = slopes[:, : width // 3] * 0.5 + 60
+    return Image((slopes + texture).clip(0, 255).round().astype(np.uint8))
+
+
+@pytest.fixture
+def make_picture() -> Callable[..., Image]:
+    return made_picture
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with two pictures that MS-SSIM can take, and a file that is no picture."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    made_picture(176, 192).save(folder / "a.png")
+    made_picture(192, 176, seed=1).save(folder / "b.png")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A codec of fewbits that is JPEG inside: evaluation is tested here, not coding."""
+    import fewbits.codecs
+
+    def encode(media: Image, codec: str, target: object) -> SimpleNamespace:
+        data = ANCHORS["jpeg"].encode(media, max(int(target.quality), 1))
+        return SimpleNamespace(data=data, estimate_bits=8 * len(data) - 100.0)
+
+    def decode(data: bytes) -> SimpleNamespace:
+        return SimpleNamespace(media=ANCHORS["jpeg"].decode(data))
+
+    entry = {"name": "stand-in", "kind": "image", "family": "hierarchical", "lossless": False, "about": "for tests"}
+    monkeypatch.setattr(registry, "describe", lambda: [entry])
+    monkeypatch.setattr(fewbits.codecs, "files", SimpleNamespace(encode=encode, decode=decode), raising=False)
+    return "stand-in"

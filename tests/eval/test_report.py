@@ -1,0 +1,97 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from fewbits.errors import InputError
+from fewbits.eval.crops import take_crops
+from fewbits.eval.curves import load_published
+from fewbits.eval.evaluate import evaluate
+from fewbits.eval.report import write_html
+
+
+class Page(HTMLParser):
+    """Tags, references and text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.references, self.words = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.references += [value for name, value in attributes if name in ("src", "href", "srcset", "data", "action")]
+
+    def handle_data(self, data):
+        self.words.append(data.strip())
+
+
+@pytest.fixture
+def report(pictures, stand_in, tmp_path):
+    """The text of a page with everything on it."""
+    published = tmp_path / "published.json"
+    points = [{"bpp": 0.5, "psnr": 22.0, "ms_ssim": 0.8}, {"bpp": 6, "psnr": 40.0, "ms_ssim": 0.99}]
+    published.write_text(json.dumps([{"codec": "of a <paper>", "source": "somewhere", "points": points}]))
+    result = evaluate([pictures], [(stand_in, [10, 40, 80]), ("jpeg", [20, 50, 90]), ("png", [9])])
+    crops = take_crops(result, [pictures], rate=2.0, count=1, side=64)
+    page = tmp_path / "page.html"
+    write_html(result, page, "jpeg", load_published(published), crops)
+    return page.read_text()
+
+
+def test_the_page_fetches_nothing(report):
+    page = Page(report)
+    assert page.references
+    assert all(r.startswith(("data:", "#")) for r in page.references)
+    assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
+    assert not re.search(r"https?:|@import|<\?xml|<!DOCTYPE svg", report)
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)", report))
+
+
+def test_the_page_holds_plots_table_crops_times_and_environment(report):
+    page = Page(report)
+    assert page.tags.count("svg") == 2
+    assert page.tags.count("img") == 3  # the source, the stand-in, JPEG; lossless PNG has no crop
+    for words in ("PSNR (dB) over rate", "MS-SSIM (dB) over rate", "BD-rate against jpeg", "Time", "Points",
+                  "Environment", "stand-in", "png", "+0.0 %", "2 of 2"):
+        assert any(words in text for text in page.words)
+    assert "of a <paper>" in page.words  # escaped in the source, so it is text and no tag
+
+
+def test_plots_take_their_colours_from_the_page_in_light_and_dark(report):
+    assert "prefers-color-scheme: dark" in report
+    plot = report[report.index("<svg"):report.index("</svg>")]
+    used = set(re.findall(r"var\((--[\w-]+)\)", plot))
+    assert {"--ink", "--line", "--series-0", "--series-1"} <= used
+    assert all(report.count(f"{variable}:") == 2 for variable in used)
+    assert not re.search(r"#0[1-4]0[1-9a-f]{3}", plot)
+
+
+def test_crops_stand_at_about_the_rate(pictures, stand_in):
+    result = evaluate([pictures], [(stand_in, [5, 95]), ("jpeg", [5, 35, 65, 95])])
+    rows = take_crops(result, [pictures], rate=2.0, count=2, side=50)
+    assert [row.file for row in rows] == ["a.png", "b.png"]
+    for row in rows:
+        assert row.source.shape == (50, 50, 3)
+        assert [c.codec for c in row.crops] == ["stand-in", "jpeg"]
+        assert row.crops[1].bpp == pytest.approx(2.0, rel=0.25)
+        assert all(c.pixels.shape == row.source.shape for c in row.crops)
+
+
+def test_a_page_without_the_anchor_says_so(pictures, tmp_path):
+    write_html(evaluate([pictures], [("webp", [20, 60])]), tmp_path / "page.html")
+    assert "avif-psnr was not measured" in (tmp_path / "page.html").read_text()
+
+
+def test_a_page_of_lossless_codecs_has_no_plot(pictures, tmp_path):
+    write_html(evaluate([pictures], [("png", [1, 9])]), tmp_path / "page.html", "png")
+    page = Page((tmp_path / "page.html").read_text())
+    assert "svg" not in page.tags and "2 of 2" in page.words
+
+
+def test_an_empty_result_and_a_missing_folder_are_refused(tmp_path, pictures):
+    with pytest.raises(InputError, match="no records"):
+        write_html({"environment": {}, "records": []}, tmp_path / "page.html")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_html(evaluate([pictures], [("jpeg", [50])]), tmp_path / "none" / "page.html")
