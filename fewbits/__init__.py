@@ -19,7 +19,7 @@ if (_root / "pyproject.toml").is_file() and (_root / "codecs").is_dir():
 from fewbits.version import VERSION as __version__  # noqa: E402
 
 _PUBLIC = ("encode", "decode", "info", "open")
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+__all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name: str) -> object:

@@ -18,7 +18,6 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -29,17 +28,11 @@ from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import LEVEL_FRACTION, SCALE_LOW, SCALE_RATIO, SCALES
-from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, level_integers
-from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder
-from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
-from fewbits.codecs.image.hyperprior.weights import save_weights
+from fewbits.codecs.image.hyperprior.model import HyperpriorModel
 from fewbits.codecs.quantisation import QuantisableLayer
-from fewbits.entropy.tables import factorised_tables, logistic_scale_tables
 
 VALIDATION_EVERY = 90  # every 90th photo of the folder is kept out of training
-TABLE_EVERY = 20  # every 20th photo is counted for the tables of hyper-latents
-SYMBOL_LIMIT = 2047  # symbols further out are counted with this one
+MADE_SHARE = 0.02  # of the crops
 SAVE_EVERY = 600  # seconds between checkpoints, each validated and kept as a snapshot
 VALIDATION_QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 100.0)
 
@@ -77,17 +70,28 @@ def load_photos(folder: Path) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def random_batch(photos: list[Tensor], schedule: Schedule, random_state: random.Random) -> Tensor:
-    """(batch, 3, crop, crop) float32 in [0, 1]: crops of random photos, half of them mirrored."""
+    """(batch, 3, crop, crop) float32 in [0, 1]: crops of random photos, half of them mirrored, and a few made ones."""
     crops, size = [], schedule.crop
     while len(crops) < schedule.batch:
+        if random_state.random() < MADE_SHARE:
+            crops.append(made_crop(size, random_state))
+            continue
         photo = random_state.choice(photos)
         height, width = photo.shape[1:]
         if min(height, width) < size:
             continue
         top, left = random_state.randint(0, height - size), random_state.randint(0, width - size)
-        crop = photo[:, top : top + size, left : left + size]
+        crop = photo[:, top : top + size, left : left + size].float() / 255
         crops.append(crop.flip(-1) if random_state.random() < 0.5 else crop)
-    return (torch.stack(crops).float() / 255).contiguous(memory_format=torch.channels_last)
+    return torch.stack(crops).contiguous(memory_format=torch.channels_last)
+
+
+def made_crop(size: int, random_state: random.Random) -> Tensor:
+    """(3, size, size) in [0, 1]: what photos lack, so that the codec does not fail on it: flat patches, noise, both."""
+    cells = 2 ** random_state.randint(0, 6)
+    patches = torch.rand(1, 3, cells, cells)
+    noise = torch.rand(3, size, size) - 0.5
+    return (F.interpolate(patches, size=size)[0] + random_state.random() ** 2 * noise).clamp(0, 1)
 
 
 def lambda_of(quality: Tensor, config: HyperpriorConfig) -> Tensor:
@@ -108,7 +112,10 @@ def loss_of(model: HyperpriorModel, images: Tensor, quality: Tensor) -> tuple[Te
 
 @torch.no_grad()
 def validate(model: HyperpriorModel, photos: list[Tensor]) -> list[tuple[float, float]]:
-    """Mean estimated bits per pixel and mean PSNR over the validation photos, at each of `VALIDATION_QUALITIES`."""
+    """Mean estimated bits per pixel and mean PSNR over the validation photos, at each of `VALIDATION_QUALITIES`.
+
+    Photos are cut to multiples of 32 pixels.
+    """
     model.eval()
     points = []
     for quality in VALIDATION_QUALITIES:
@@ -186,11 +193,10 @@ def begin_integer_stage(*models: HyperpriorModel) -> None:
 
 
 def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: int = 0,
-          report: Callable[[str], None] = print) -> Path:
+          report: Callable[[str], None] = print) -> None:
     """Trains until the budget is used up; an interrupted run goes on from its last checkpoint in `out`.
 
-    Returns:
-        The final checkpoint, for `export`.
+    Checkpoints, snapshots of the averaged weights and a TensorBoard log land in `out`.
     """
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
@@ -246,7 +252,7 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
         average_into(averaged, model, min(schedule.averaging, (1 + step) / (10 + step)))
         elapsed = time.monotonic() - began
         if step % 50 == 0:
-            log.add_scalar("train/loss", float(loss), step)
+            log.add_scalar("train/loss", loss.item(), step)
             log.add_scalar("train/bpp", float(bpp.mean()), step)
             log.add_scalar("train/psnr", float((10 * torch.log10(255**2 / mse)).mean()), step)
         if elapsed > next_save or elapsed >= budget:
@@ -260,96 +266,3 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
             save()
             began = time.monotonic() - elapsed  # validation is not on the clock
     log.close()
-    return checkpoint
-
-
-def load_checkpoint(checkpoint: Path) -> HyperpriorModel:
-    """The averaged model of a checkpoint, with its integer networks fixed, in evaluation mode."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    model = HyperpriorModel(HyperpriorConfig.from_metadata(state["config"]))
-    model.load_state_dict(state["averaged"])
-    if state["simulated"]:
-        model.entropy_model.simulated = True
-    else:
-        begin_integer_stage(model)
-    return model.to(memory_format=torch.channels_last).eval()
-
-
-@torch.inference_mode()
-def symbol_counts(model: HyperpriorModel, networks: ExactNetworks, photos: list[Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """How often each symbol occurs in each table, over photos coded at every level.
-
-    Returns:
-        Counts of residuals (scales, 2 * LIMIT + 1) and of hyper-latents (levels * channels, 2 * LIMIT + 1).
-    """
-    config = model.config
-    coder = LatentCoder(config, networks, None, None)
-    counts = [np.zeros((tables, 2 * SYMBOL_LIMIT + 1), np.int64)
-              for tables in (SCALES, config.levels * config.hyper_latents)]
-    for photo in photos:
-        height, width = (s // 32 * 32 for s in photo.shape[1:])
-        image = (photo[None, :, :height, :width].float() / 255).contiguous(memory_format=torch.channels_last)
-        coefficients = model.analysis.coefficients(image, EVERY_SIDE)
-        for level in range(config.levels):
-            weights = level_integers(level << LEVEL_FRACTION, config.levels) / 2**LEVEL_FRACTION
-            step, _ = model.quantiser.steps(weights)
-            scale = model.quantiser.input_scale(step)
-            latents = model.analysis(coefficients, step, scale, weights)
-            hyper_latents = model.entropy_model.hyper_latents(latents, scale, weights)
-            groups, _ = coder.quantise(latents[0], hyper_latents[0], level << LEVEL_FRACTION)
-            for number, group in enumerate(groups):
-                table = counts[1 if number == 0 else 0]
-                symbols = group.symbols.clip(-SYMBOL_LIMIT, SYMBOL_LIMIT) + SYMBOL_LIMIT
-                flat = group.index.astype(np.int64) * table.shape[1] + symbols
-                table += np.bincount(flat, minlength=table.size).reshape(table.shape)
-    return counts[0], counts[1]
-
-
-def export(checkpoint: Path, data: Path, weights: Path, report: Callable[[str], None] = print) -> None:
-    """Turns a checkpoint into a weights file: quantises the networks, counts symbols for the tables, rounds the rest.
-
-    Args:
-        checkpoint: what `train` returned.
-        data: the folder of photos that it was trained on.
-        weights: the file to write; a model card of the same name is written beside it.
-    """
-    model = load_checkpoint(checkpoint)
-    networks = ExactNetworks.from_trained(model.entropy_model)
-    training, validation = load_photos(data)
-    _, hyper_counts = symbol_counts(model, networks, training[:: 2 * TABLE_EVERY])
-    latent_tables = logistic_scale_tables(SCALE_LOW * SCALE_RATIO ** np.arange(SCALES))
-    hyper_tables = factorised_tables(*zip(*map(_trimmed, hyper_counts), strict=True))
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    card = ModelCard(date=f"{date.today()}", data=f"{len(training) // 2} photos and their halves", steps=state["step"],
-                     minutes=round(state["elapsed"] / 60), validation=validate(model, validation))
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(weights, model, networks, latent_tables, hyper_tables, {"date": card.date, "steps": str(card.steps)})
-    weights.with_suffix(".md").write_text(card.text(weights.name))
-    report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
-
-
-def _trimmed(counts: np.ndarray) -> tuple[np.ndarray, int]:
-    """Counts without the empty ends, and the symbol that they begin at."""
-    used = np.flatnonzero(counts)
-    first, last = (used[0], used[-1]) if used.size else (SYMBOL_LIMIT, SYMBOL_LIMIT)
-    return counts[first : last + 1], int(first) - SYMBOL_LIMIT
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What a reader should know about trained weights."""
-
-    date: str
-    data: str
-    steps: int
-    minutes: int
-    validation: list[tuple[float, float]]
-
-    def text(self, name: str) -> str:
-        rows = "\n".join(f"| {q:g} | {rate:.3f} | {psnr:.2f} |"
-                         for q, (rate, psnr) in zip(VALIDATION_QUALITIES, self.validation, strict=True))
-        return (f"# {name}\n\nWeights of the image codec `hyperprior`, trained with `fewbits train hyperprior`.\n\n"
-                f"- Date: {self.date}\n- Data: {self.data}; every {VALIDATION_EVERY}th photo kept for validation\n"
-                f"- Steps: {self.steps}, in {self.minutes} minutes\n\n"
-                "Validation photos, the model's own estimate of the rate:\n\n"
-                f"| quality | bits per pixel | PSNR (dB) |\n|---|---|---|\n{rows}\n")

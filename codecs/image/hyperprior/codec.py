@@ -1,6 +1,6 @@
 """The `hyperprior` image codec: pictures to streams and back, tile by tile."""
 
-import math
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -12,14 +12,15 @@ from torch.nn import functional as F
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
 from fewbits.codecs.image.alpha import decode_alpha, encode_alpha
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
+from fewbits.codecs.image.hyperprior.entropy_model import LEVEL_FRACTION
+from fewbits.codecs.image.hyperprior.exact_networks import level_integers
 from fewbits.codecs.image.hyperprior.latent_coder import UNIT, Group, encode_groups, estimate_bits
-from fewbits.codecs.image.hyperprior.model import level_weights
 from fewbits.codecs.image.hyperprior.transforms import OVERLAP, Sides
 from fewbits.codecs.image.hyperprior.weights import Weights, identity_of, load_weights
 from fewbits.codecs.image.tiles import Span, tiles
 from fewbits.codecs.media import Image
 from fewbits.codecs.search import highest_within
-from fewbits.errors import DamagedError, InputError
+from fewbits.errors import DamagedError
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "hyperprior.safetensors"
 BLOCK = HyperpriorConfig.BLOCK
@@ -57,7 +58,7 @@ class HyperpriorCodec(Codec[Image]):
             notices.append("This codec works with 8 bits per sample: the 16-bit samples were rounded.")
         alpha = [encode_alpha(media.pixels[..., -1])] if media.channels in (2, 4) else []
         picture = _Picture(self._weights, self.device, media)
-        code, notice = self._choose(picture, media, target, sum(map(len, alpha)), progress)
+        code, notice = self._choose(picture, target, sum(map(len, alpha)), progress)
         if notice:
             notices.append(notice)
         sections, bits = [], 8.0 * sum(map(len, alpha))
@@ -106,32 +107,39 @@ class HyperpriorCodec(Codec[Image]):
             progress(0.5 + 0.5 * (number + 1) / len(cut), "reconstructing")
         return samples
 
-    def _choose(self, picture: "_Picture", media: Image, target: Target, extra: int,
-                progress: Progress) -> tuple[int, str | None]:
+    def _choose(self, picture: "_Picture", target: Target, extra: int, progress: Progress) -> tuple[int, str | None]:
         """Quality code for a target, and a sentence if the target cannot be met."""
-        def said(code: int) -> None:
-            progress(0.0, f"trying quality {100 * code / QUALITY_CODES:.1f}")
-
         if target.psnr is not None:
-            def distortion(code: int) -> float:  # falls with the code: the search runs over its mirror image
-                said(QUALITY_CODES - code)
-                return picture.mean_square_error(QUALITY_CODES - code)
-
-            found = highest_within(distortion, 255**2 / 10 ** (target.psnr / 10), 0, QUALITY_CODES)
-            if found is None:
-                return QUALITY_CODES, f"A PSNR of {target.psnr:g} dB cannot be reached; this is the highest quality."
-            return QUALITY_CODES - found, None
+            return self._for_psnr(picture, target.psnr, progress)
         if target.size is not None:
-            def size(code: int) -> float:
-                said(code)
-                return extra + picture.size(code)
-
-            found = highest_within(size, target.size, 0, QUALITY_CODES)
-            if found is None:
-                return 0, f"A size of {target.size} bytes cannot be reached; this is the smallest file."
-            return found, None
+            return self._for_size(picture, target.size - extra, progress)
         quality = DEFAULT_QUALITY if target.quality is None else target.quality
         return round(quality / 100 * QUALITY_CODES), None
+
+    def _for_psnr(self, picture: "_Picture", psnr: float, progress: Progress) -> tuple[int, str | None]:
+        """The lowest quality that reaches a PSNR."""
+        def distortion(mirrored: int) -> float:  # falls with the quality, so the search runs over its mirror image
+            code = QUALITY_CODES - mirrored
+            progress(0.0, _trying(code))
+            return picture.mean_square_error(code)
+
+        found = highest_within(distortion, 255**2 / 10 ** (psnr / 10), 0, QUALITY_CODES)
+        if found is None:
+            return QUALITY_CODES, f"A PSNR of {psnr:g} dB cannot be reached; this is the highest quality."
+        return QUALITY_CODES - found, None
+
+    def _for_size(self, picture: "_Picture", size: int, progress: Progress) -> tuple[int, str | None]:
+        """The highest quality whose sections fit in a size."""
+        def trial(code: int) -> float:
+            progress(0.0, _trying(code))
+            return picture.size(code)
+
+        found = highest_within(trial, max(size, 1), 0, QUALITY_CODES)
+        return (found, None) if found is not None else (0, "The size cannot be reached; this is the smallest file.")
+
+
+def _trying(code: int) -> str:
+    return f"trying quality {100 * code / QUALITY_CODES:.1f}"
 
 
 def _position(code: int) -> int:
@@ -144,7 +152,7 @@ class _Transform:
 
     def __init__(self, weights: Weights, device: str, code: int) -> None:
         self.model, self.device = weights.model, device
-        self.levels = level_weights(torch.tensor([100 * code / QUALITY_CODES], device=device), weights.model.config.levels)
+        self.levels = (level_integers(_position(code), self.model.config.levels) / 2**LEVEL_FRACTION).to(device)
         self.step, self.step_back = self.model.quantiser.steps(self.levels)
         self.scale = self.model.quantiser.input_scale(self.step)
         self.scale_back = self.model.quantiser.input_scale(self.step_back)
@@ -173,17 +181,16 @@ def _sides(rows: Span, columns: Span) -> Sides:
 
 
 class _Picture:
-    """A picture being encoded. Keeps the coefficients of pictures of one tile between trials."""
+    """A picture being encoded, tile by tile."""
 
     def __init__(self, weights: Weights, device: str, image: Image) -> None:
         self.weights, self.device, self.image = weights, device, image
         self.tiles = list(tiles(-(-image.height // BLOCK), -(-image.width // BLOCK), TILE, HALO))
         self.tile_count = len(self.tiles)
         self.rgb = image.rgb()
-        self._trials: dict[int, list[Group]] = {}
 
-    def groups(self, code: int):  # noqa: ANN201
-        """Yields number and groups of every tile at a quality."""
+    def groups(self, code: int) -> Iterator[tuple[int, list[Group]]]:
+        """Number and groups of every tile at a quality."""
         transform = _Transform(self.weights, self.device, code)
         for number, (rows, columns) in enumerate(self.tiles):
             yield number, self._quantised(transform, rows, columns, code)[0]

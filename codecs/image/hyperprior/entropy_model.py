@@ -62,6 +62,11 @@ def level_planes(level_weights: Tensor, like: Tensor) -> Tensor:
     return weights[:, :, None, None].expand(-1, -1, *like.shape[-2:])
 
 
+def level_format(config: HyperpriorConfig) -> FixedPoint:
+    """Format of the level weights as inputs of integer networks."""
+    return FixedPoint.uniform(config.levels, LEVEL_FRACTION, 0, 2**LEVEL_FRACTION)
+
+
 class HyperDecoder(nn.Module):
     """Hyper-latents (N, 64, h / 4, w / 4) to features (N, 96, h, w) that every pass sees."""
 
@@ -74,7 +79,7 @@ class HyperDecoder(nn.Module):
             QuantisableLayer(nn.ConvTranspose2d(width, width, 4, stride=2, padding=1), 0, ACTIVATION_LIMIT),
         ])
         hyper_latents = FixedPoint.uniform(config.hyper_latents, 0, -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
-        self.input_format = hyper_latents.joined(FixedPoint.uniform(config.levels, LEVEL_FRACTION, 0, 2**LEVEL_FRACTION))
+        self.input_format = hyper_latents.joined(level_format(config))
 
 
 class PassNetwork(nn.Module):
@@ -100,7 +105,7 @@ class PassNetwork(nn.Module):
         self.mean = QuantisableLayer(nn.Conv2d(joined, self.coded, 1), -MEAN_LIMIT, MEAN_LIMIT, MEAN_FRACTION)
         self.scale = QuantisableLayer(nn.Conv2d(joined, self.coded, 1), 0, SCALES - 1, 0)
         self.latent_format = FixedPoint.uniform(self.known, CONTEXT_FRACTION, -CONTEXT_LIMIT, CONTEXT_LIMIT)
-        self.level_format = FixedPoint.uniform(config.levels, LEVEL_FRACTION, 0, 2**LEVEL_FRACTION)
+        self.level_format = level_format(config)
         nn.init.normal_(self.mean.operation.weight, std=1e-3)
         nn.init.normal_(self.scale.operation.weight, std=1e-2)
         nn.init.zeros_(self.mean.operation.bias)

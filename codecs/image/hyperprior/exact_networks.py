@@ -17,6 +17,7 @@ from fewbits.codecs.image.hyperprior.entropy_model import (
     neighbourhoods,
     take_phases,
 )
+from fewbits.codecs.quantisation import FixedPoint
 from fewbits.entropy.exact import ExactLayer
 
 
@@ -30,9 +31,9 @@ class ExactPass:
     scale: ExactLayer
 
     @classmethod
-    def from_trained(cls, network: PassNetwork, feature_layer_format) -> "ExactPass":  # noqa: ANN001
-        """Quantises a trained network; `feature_layer_format` is the format of the hyper-decoder's output."""
-        context = network.spatial.output_format.joined(feature_layer_format, network.level_format)
+    def from_trained(cls, network: PassNetwork, features: FixedPoint) -> "ExactPass":
+        """Quantises a trained network; `features` is the format of the hyper-decoder's output."""
+        context = network.spatial.output_format.joined(features, network.level_format)
         hidden, x = [], context
         for layer in network.hidden:
             hidden.append(layer.to_exact(x))

@@ -59,7 +59,7 @@ class LatentCoder:
             Groups in decoding order, and decoded latents (192, h, w) int16 in 1/16 step.
         """
         height, width = latents.shape[1:]
-        rounded = torch.round(hyper_latents).clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)[None]
+        rounded = self._rounded(hyper_latents, position)[None]
         groups = [Group(_flat(rounded, [rounded.shape[2:]], np.int32), self._hyper_index(rounded, position),
                         self.hyper_tables)]
         target = F.pad(latents[None], (0, -width % STRIDE, 0, -height % STRIDE))
@@ -94,11 +94,24 @@ class LatentCoder:
         decoder.finish()
         return passes.decoded()
 
-    def _hyper_index(self, hyper_latents: Tensor, position: int) -> np.ndarray:
-        """Tables of the nearest level, for symbols in the order of `_flat`."""
+    def _rounded(self, hyper_latents: Tensor, position: int) -> Tensor:
+        """Hyper-latents as integers, kept within what their tables cover: pictures unlike photos can exceed it, and
+        the escapes would cost more than a less apt prediction of the latents."""
+        tables = self._level_tables(position)
+        low, high = (torch.from_numpy(limit[tables].astype(np.float32))[:, None, None]
+                     for limit in (self.hyper_tables.lows, self.hyper_tables.highs))
+        rounded = torch.maximum(torch.minimum(torch.round(hyper_latents), high), low)
+        return rounded.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+
+    def _level_tables(self, position: int) -> np.ndarray:
+        """Tables of the hyper-latents' channels at the nearest level."""
         level = (position + 2 ** (LEVEL_FRACTION - 1)) >> LEVEL_FRACTION
-        channels, (height, width) = self.config.hyper_latents, hyper_latents.shape[2:]
-        return np.tile(np.arange(level * channels, (level + 1) * channels, dtype=np.uint16), height * width)
+        channels = self.config.hyper_latents
+        return np.arange(level * channels, (level + 1) * channels, dtype=np.uint16)
+
+    def _hyper_index(self, hyper_latents: Tensor, position: int) -> np.ndarray:
+        """The table of each hyper-latent, in the order of `_flat`."""
+        return np.tile(self._level_tables(position), hyper_latents.shape[2] * hyper_latents.shape[3])
 
 
 def encode_groups(groups: list[Group]) -> bytes:

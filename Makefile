@@ -1,0 +1,56 @@
+# `make test` and `make demo` need Python 3.11 with pip and venv, make and a C compiler; they set up the rest in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+FOLDERS := apps codecs entropy eval kernels
+SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbits.codecs.media \
+	-m fewbits.codecs.registry -m fewbits.codecs.files -p fewbits.entropy -p fewbits.eval -p fewbits.apps.cli
+
+.PHONY: help setup demo test test-slow lint lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo       encode and decode a photo with every codec; the files land in demo-output/"
+	@echo "make test       lint, then the tests (test-slow: the slow tests too)"
+	@echo "make lint       ruff and mypy"
+	@echo "make setup      only make .venv"
+	@echo "make lock       renew requirements.lock from pyproject.toml"
+	@echo "make clean      remove everything that make and the tools made"
+
+setup: $(READY)
+
+# uv installs in a fraction of pip's time. The stamp makes this happen once, and again when what it depends on changes.
+$(READY): requirements.lock pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "fewbits needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "Making .venv ..."; $(PYTHON) -m venv .venv; }
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@echo "Installing the packages of requirements.lock ..."
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/fewbits demo --output demo-output
+
+test: lint
+	@$(BIN)/pytest --quiet
+
+test-slow: lint
+	@$(BIN)/pytest --quiet -m ""
+
+# mypy cannot follow a package whose folders lie elsewhere, so it gets a tree of links that looks like the installed one.
+lint: $(READY)
+	@$(BIN)/ruff check --quiet --output-format concise .
+	@rm -rf .typing && mkdir -p .typing/fewbits
+	@ln -s $(CURDIR)/fewbits/* $(addprefix $(CURDIR)/,$(FOLDERS)) .typing/fewbits/
+	@cd .typing && ../$(BIN)/mypy --no-error-summary --cache-dir ../.mypy_cache --config-file ../pyproject.toml $(SURFACE)
+
+lock: $(READY)
+	@$(BIN)/uv pip compile --quiet --universal --no-annotate --no-header --python-version 3.11 \
+		--extra train --extra test --extra dev --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv .typing build dist *.egg-info demo-output .pytest_cache .mypy_cache .ruff_cache
+	find $(FOLDERS) fewbits tests -name __pycache__ -prune -exec rm -rf {} +

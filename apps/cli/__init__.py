@@ -1,0 +1,1 @@
+"""The command line. Nothing here imports torch, numba, numpy or Pillow before a command needs it."""

@@ -1,0 +1,153 @@
+"""`fewbits encode` and `fewbits decode`."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from io import BytesIO
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fewbits.apps.cli import paths
+from fewbits.apps.cli.device import Device, check_device
+from fewbits.apps.cli.progress import part_of, progress_bar
+from fewbits.codecs.codec import Progress, Target
+from fewbits.errors import FewbitsError
+
+if TYPE_CHECKING:
+    from fewbits.codecs.files import Encoded
+    from fewbits.codecs.media import Image
+
+Output = Annotated[str | None, typer.Option("--output", "-o", help="A file or folder, or - for standard output.")]
+Overwrite = Annotated[bool, typer.Option("-y", help="Overwrite files that exist.")]
+MaxPixels = Annotated[
+    int | None, typer.Option(min=1, help="Refuse pictures with more pixels; raise it for files that you trust.")
+]
+
+
+def encode(
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A picture, a folder, or - for standard input.")],
+    output: Output = None,
+    codec: Annotated[str, typer.Option(help="Name of the codec; `fewbits codecs` lists them.")] = "hyperprior",
+    quality: Annotated[float | None, typer.Option(help="0 (smallest file) to 100 (best picture).")] = None,
+    bits_per_pixel: Annotated[float | None, typer.Option("--bpp", help="Aim at this many bits per pixel.")] = None,
+    size: Annotated[int | None, typer.Option(help="Aim at a file of at most this many bytes.")] = None,
+    psnr: Annotated[float | None, typer.Option(help="Aim at this PSNR, in dB.")] = None,
+    effort: Annotated[int, typer.Option(min=1, max=9, help="1 (fastest) to 9 (slowest).")] = 5,
+    device: Device = "cpu",
+    max_pixels: MaxPixels = None,
+    overwrite: Overwrite = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a file.")] = False,
+) -> None:
+    """Encode a picture, or a folder of pictures, to .fwb files."""
+    target = Target(quality=quality, bits_per_pixel=bits_per_pixel, size=size, psnr=psnr, effort=effort)
+    check_device(device)
+    jobs = paths.plan(source, output, paths.PICTURES, ".fwb", "-fwb")
+
+    def one(job: paths.Job, progress: Progress) -> None:
+        from fewbits.codecs import files, media
+
+        picture = media.Image.open(
+            BytesIO(paths.read_bytes(None)) if job.source is None else job.source,
+            media.MAX_PIXELS if max_pixels is None else max_pixels,
+        )
+        began = time.perf_counter()
+        encoded = files.encode(picture, codec, target, device=device, progress=progress)
+        seconds = time.perf_counter() - began
+        if job.output is None:
+            sys.stdout.buffer.write(encoded.data)
+        else:
+            with paths.whole_or_absent(job.output, overwrite) as temporary:
+                temporary.write_bytes(encoded.data)
+        _report(job, codec, picture, encoded, seconds, as_json)
+
+    _run(jobs, one, overwrite)
+
+
+def decode(
+    source: Annotated[str, typer.Argument(metavar="FILE", help="A .fwb file, a folder, or - for standard input.")],
+    output: Output = None,
+    allow_damage: Annotated[bool, typer.Option(help="Keep what can be decoded of a damaged file.")] = False,
+    max_pixels: MaxPixels = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Decode .fwb files to pictures: PNG, or what the suffix of the output says."""
+    jobs = paths.plan(source, output, paths.STREAMS, ".png", "-decoded")
+
+    def one(job: paths.Job, progress: Progress) -> None:
+        from fewbits.codecs import files, media
+
+        decoded = files.decode(
+            paths.read_bytes(job.source),
+            allow_damage=allow_damage,
+            max_pixels=media.MAX_PIXELS if max_pixels is None else max_pixels,
+            progress=progress,
+        )
+        if job.output is None:
+            buffer = BytesIO()
+            decoded.media.save(buffer, format="PNG")
+            sys.stdout.buffer.write(buffer.getvalue())
+        else:
+            with paths.whole_or_absent(job.output, overwrite) as temporary:
+                decoded.media.save(temporary)
+        if decoded.damaged:
+            _say(f"{job.source_name}: {len(decoded.damaged)} of {decoded.sections} sections are damaged and blank.")
+
+    _run(jobs, one, overwrite)
+
+
+def _run(jobs: list[paths.Job], one: Callable[[paths.Job, Progress], None], overwrite: bool) -> None:
+    """Converts one file after another. Of several, one that fails does not stop the others.
+
+    Raises:
+        FewbitsError: of the only file.
+        typer.Exit: with the exit code of the first file of several that failed.
+    """
+    errors: list[FewbitsError] = []
+    with progress_bar() as progress:
+        for number, job in enumerate(jobs):
+            try:
+                if job.output is not None:
+                    paths.refuse_existing(job.output, overwrite)  # before the work, not only after it
+                one(job, part_of(progress, number, len(jobs), job.source_name))
+            except FewbitsError as error:
+                if len(jobs) == 1:
+                    raise
+                _say(f"{job.source_name}: {error}")
+                errors.append(error)
+    if errors:
+        _say(f"{len(errors)} of {len(jobs)} files failed.")
+        raise typer.Exit(errors[0].exit_code)
+
+
+def _report(
+    job: paths.Job, codec: str, picture: "Image", encoded: "Encoded", seconds: float, as_json: bool
+) -> None:
+    """What came of a file: on standard output, or on standard error where the other carries the file."""
+    size = len(encoded.data)
+    bits_per_pixel = size * 8 / (picture.width * picture.height)
+    stream = sys.stdout if job.output is not None else sys.stderr
+    if as_json:
+        record = {
+            "input": job.source_name,
+            "output": job.output_name,
+            "codec": codec,
+            "width": picture.width,
+            "height": picture.height,
+            "bytes": size,
+            "bpp": bits_per_pixel,
+            "estimate_bits": encoded.estimate_bits,
+            "settings": encoded.settings,
+            "encode_s": seconds,
+            "notices": list(encoded.notices),
+        }
+        print(json.dumps(record), file=stream)
+        return
+    print(f"{job.output_name}: {size:,} bytes, {bits_per_pixel:.3f} bits per pixel, {seconds:.2f} s", file=stream)
+    for notice in encoded.notices:
+        _say(f"{job.source_name}: {notice}")
+
+
+def _say(sentence: str) -> None:
+    print(f"fewbits: {sentence}", file=sys.stderr)

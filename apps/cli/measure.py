@@ -1,0 +1,128 @@
+"""`fewbits eval`, `fewbits bench` and `fewbits demo`."""
+
+import json
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fewbits.apps.cli import paths
+from fewbits.apps.cli.progress import part_of, progress_bar
+from fewbits.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from fewbits.eval.curves import BDRow
+
+DEFAULT_ANCHOR = "avif-psnr"
+
+
+def evaluate(
+    pictures: Annotated[list[str], typer.Argument(metavar="PATH", help="Pictures and folders of pictures.")],
+    codec: Annotated[list[str], typer.Option(help="NAME or NAME@SETTING,SETTING..., once for each codec.")],
+    effort: Annotated[int, typer.Option(min=1, max=9, help="1 (fastest) to 9 (slowest).")] = 5,
+    json_path: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write all records here.")] = None,
+    html_path: Annotated[Path | None, typer.Option("--html", metavar="OUT", help="Write a page with plots.")] = None,
+    anchor: Annotated[
+        str | None, typer.Option(help="Codec that rates are compared with.", show_default=DEFAULT_ANCHOR)
+    ] = None,
+    published: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSON with published curves, to lay under the plots.")
+    ] = None,
+) -> None:
+    """Compare codecs on pictures: rate, distortion and time of files that were written and decoded again."""
+    from fewbits.eval import contenders, crops, curves, evaluate, report
+
+    entrants = [contenders.parse_codec(text) for text in codec]
+    if anchor is not None and anchor not in [name for name, _ in entrants]:
+        raise InputError(f"The anchor {anchor} is not evaluated: add --codec {anchor}.")
+    against = anchor or DEFAULT_ANCHOR
+    background = curves.load_published(published) if published else []
+    steps = 2 if html_path else 1
+    with progress_bar() as progress:
+        result = evaluate.evaluate(pictures, entrants, effort, progress=part_of(progress, 0, steps, "eval"))
+        if json_path:
+            with paths.whole_or_absent(json_path, overwrite=True) as temporary:
+                temporary.write_text(json.dumps(result, indent=1))
+        if html_path:
+            taken = crops.take_crops(result, pictures, progress=part_of(progress, 1, steps, "crops"))
+            with paths.whole_or_absent(html_path, overwrite=True) as temporary:
+                report.write_html(result, temporary, against, background, taken)
+    tables = [_point_table(result)]
+    if against in [name for name, _ in entrants]:
+        tables.append(_rate_table(curves.bd_table(result, against, background), curves.metrics_of(result), against))
+    _print_tables(tables)
+
+
+def bench(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Measure the speed of the entropy layer and the codecs, each beside a rival."""
+    from fewbits.apps import bench
+
+    with progress_bar() as progress:
+        results = bench.run(progress)
+    if as_json:
+        print(json.dumps(results))
+    else:
+        _print_tables(bench.tables(results))
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the files.")] = Path(
+        "demo-output"
+    ),
+) -> None:
+    """Encode and decode a photo with every codec, beside classical codecs at about the same size."""
+    from fewbits.apps import demo
+
+    with progress_bar() as progress:
+        groups = list(demo.run(output, progress))
+    _print_tables([demo.table(groups)])
+    print(f"The files, and the decoded pictures, are in {output}/.")
+
+
+def _point_table(result: dict[str, Any]) -> "Table":
+    """Means over all files, setting by setting."""
+    from rich.table import Table
+
+    records = result["records"]
+    cells: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for record in records:
+        cells.setdefault((record["codec"], record["setting"]), []).append(record)
+    names = list(records[0]["metrics"])
+    table = Table("codec", title=f"Means over {len({r['file'] for r in records})} pictures")
+    for heading in ("setting", "bpp", *names, "encode s", "decode s"):
+        table.add_column(heading, justify="right")
+    for (codec, setting), cell in cells.items():
+        values = [[record["metrics"][name] for record in cell] for name in names]
+        table.add_row(
+            codec,
+            f"{setting:g}",
+            f"{fmean(r['bpp'] for r in cell):.4f}",
+            *("-" if None in value else f"{fmean(value):.4f}" for value in values),
+            *(f"{fmean(r[name] for r in cell):.3f}" for name in ("encode_s", "decode_s")),
+        )
+    return table
+
+
+def _rate_table(rows: "list[BDRow]", names: list[str], anchor: str) -> "Table":
+    """BD-rates by metric, or why there is none."""
+    from rich.table import Table
+
+    table = Table("codec", title=f"BD-rate against {anchor}")
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in rows:
+        rates = [row.rates.get(name) for name in names]
+        cells = ["-" if r is None else r.reason if r.percent is None else f"{r.percent:+.2f} %" for r in rates]
+        table.add_row(f"{row.codec} (published)" if row.source else row.codec, *cells)
+    return table
+
+
+def _print_tables(tables: "list[Table]") -> None:
+    from rich.console import Console
+
+    console = Console()
+    for table in tables:
+        console.print(table)

@@ -1,0 +1,40 @@
+"""`fewbits train`: one command a recipe."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fewbits.apps.cli.device import Device, check_device
+from fewbits.errors import InputError
+
+app = typer.Typer(name="train", help="Train a codec.", no_args_is_help=True)
+
+
+@app.callback()
+def _recipes() -> None:
+    """Train a codec."""  # with a callback, `hyperprior` stays a word of its own while it is the only recipe
+
+
+@app.command()
+def hyperprior(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of photos.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, logs and weights.")
+    ] = Path("runs/hyperprior"),
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 240.0,
+    device: Device = "cpu",
+) -> None:
+    """Train the image codec `hyperprior`. A run that was interrupted goes on from its last checkpoint."""
+    if not data.is_dir():
+        raise InputError(f"There is no folder {data}.")
+    check_device(device)
+    try:
+        from fewbits.apps.train import hyperprior as recipe
+    except ModuleNotFoundError as error:
+        raise InputError(f"Training needs the package {error.name}: install fewbits[train].") from None
+
+    checkpoint = recipe.train(data, output, recipe.Schedule(minutes=minutes), device)
+    weights = output / "hyperprior.safetensors"
+    recipe.export(checkpoint, data, weights)
+    print(f"To use the weights, copy {weights} and its model card to codecs/image/weights/.")

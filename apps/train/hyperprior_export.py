@@ -1,0 +1,172 @@
+"""From a finished training run to the weights file that is shipped, and its model card."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewbits.apps.train.hyperprior import (
+    VALIDATION_EVERY,
+    VALIDATION_QUALITIES,
+    begin_integer_stage,
+    load_photos,
+    validate,
+)
+from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
+from fewbits.codecs.image.hyperprior.entropy_model import LEVEL_FRACTION, SCALE_LOW, SCALE_RATIO, SCALES
+from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, level_integers
+from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
+from fewbits.codecs.image.hyperprior.weights import save_weights
+from fewbits.codecs.media import Image
+from fewbits.entropy.tables import factorised_tables, logistic_scale_tables
+from fewbits.eval.anchors import ANCHORS
+from fewbits.eval.curves import Curve, Point, bd_rate
+from fewbits.eval.metrics import psnr
+
+TABLE_EVERY = 20  # every 20th photo is counted for the tables of hyper-latents
+SYMBOL_LIMIT = 2047  # symbols further out are counted with this one
+ANCHOR = "avif-psnr"
+
+Points = list[tuple[float, float]]
+"""Bits per pixel and PSNR at each of `VALIDATION_QUALITIES`."""
+
+
+def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] = print) -> None:
+    """Turns a run's checkpoint into a weights file: quantises the networks, counts symbols for the tables.
+
+    Args:
+        run: the folder that `train` wrote to.
+        data: the folder of photos that it was trained on.
+        weights: the file to write; a model card of the same name is written beside it.
+    """
+    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=False)
+    config = HyperpriorConfig.from_metadata(state["config"])
+    model = _ready(config, state["averaged"], state["simulated"])
+    networks = ExactNetworks.from_trained(model.entropy_model)
+    training, validation = load_photos(data)
+    counts = hyper_latent_counts(model, networks, training[:: 2 * TABLE_EVERY])
+    tables = factorised_tables(*zip(*map(_trimmed, counts), strict=True))
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(weights, model, networks, logistic_scale_tables(SCALE_LOW * SCALE_RATIO ** np.arange(SCALES)), tables,
+                 {"date": f"{date.today()}", "steps": str(state["step"])})
+    report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
+    anchor = anchor_curve(validation)
+    history = []
+    for snapshot in sorted(run.glob("averaged-*.pt"), key=_steps):
+        points = validate(_ready(config, torch.load(snapshot, map_location="cpu"), state["simulated"]), validation)
+        history.append((_steps(snapshot), bd_rate(anchor, _curve(points)).percent))
+        report(f"step {history[-1][0]}: {history[-1][1]:+.1f} % against {ANCHOR}")
+    card = ModelCard(f"{date.today()}", f"{len(training) // 2} photos and their halves", state["step"],
+                     validate(model, validation), history)
+    weights.with_suffix(".md").write_text(card.text(weights.name))
+
+
+def _ready(config: HyperpriorConfig, state: dict[str, Tensor], formats_fixed: bool) -> HyperpriorModel:
+    """A model in evaluation mode with its integer networks simulated, their formats fixed if they were not yet."""
+    model = HyperpriorModel(config)
+    model.load_state_dict(state)
+    if formats_fixed and all(int(v) >= 0 for k, v in state.items() if k.endswith(".fraction")):
+        model.entropy_model.simulated = True
+    else:
+        begin_integer_stage(model)
+    return model.to(memory_format=torch.channels_last).eval()
+
+
+@torch.inference_mode()
+def hyper_latent_counts(model: HyperpriorModel, networks: ExactNetworks, photos: list[Tensor]) -> np.ndarray:
+    """How often each hyper-latent occurs, over photos coded at every level.
+
+    Returns:
+        (levels * channels, 2 * SYMBOL_LIMIT + 1) int64, from -SYMBOL_LIMIT on.
+    """
+    config = model.config
+    counts = np.zeros((config.levels, config.hyper_latents, 2 * SYMBOL_LIMIT + 1), np.int64)
+    channels = np.arange(config.hyper_latents)[:, None]
+    for photo in photos:
+        height, width = (s // 32 * 32 for s in photo.shape[1:])
+        image = (photo[None, :, :height, :width].float() / 255).contiguous(memory_format=torch.channels_last)
+        coefficients = model.analysis.coefficients(image, EVERY_SIDE)
+        for level in range(config.levels):
+            weights = level_integers(level << LEVEL_FRACTION, config.levels) / 2**LEVEL_FRACTION
+            step, _ = model.quantiser.steps(weights)
+            scale = model.quantiser.input_scale(step)
+            latents = model.analysis(coefficients, step, scale, weights)
+            hyper_latents = model.entropy_model.hyper_latents(latents, scale, weights)
+            rounded = hyper_latents[0].round().clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT).flatten(1).numpy().astype(np.int64)
+            np.add.at(counts[level], (channels, rounded + SYMBOL_LIMIT), 1)
+    return counts.reshape(-1, counts.shape[2])
+
+
+def _trimmed(counts: np.ndarray) -> tuple[np.ndarray, int]:
+    """Counts without the empty ends, and the symbol that they begin at."""
+    used = np.flatnonzero(counts)
+    return counts[used[0] : used[-1] + 1], int(used[0]) - SYMBOL_LIMIT
+
+
+def anchor_curve(photos: list[Tensor]) -> Curve:
+    """What the anchor does on the photos that `validate` uses, cut alike."""
+    codec, points = ANCHORS[ANCHOR], []
+    images = [p[:, : p.shape[1] // 32 * 32, : p.shape[2] // 32 * 32].permute(1, 2, 0).contiguous().numpy()
+              for p in photos]
+    for setting in codec.settings:
+        files = [codec.encode(Image(pixels), setting) for pixels in images]
+        rates = [8 * len(f) / (i.shape[0] * i.shape[1]) for f, i in zip(files, images, strict=True)]
+        psnrs = [psnr(i, codec.decode(f).rgb()) for f, i in zip(files, images, strict=True)]
+        points.append(Point(setting, float(np.mean(rates)), float(np.mean(psnrs))))
+    return Curve(ANCHOR, "psnr", tuple(sorted(points, key=lambda p: p.bpp)))
+
+
+def _curve(points: Points) -> Curve:
+    return Curve("hyperprior", "psnr", tuple(Point(q, *p) for q, p in zip(VALIDATION_QUALITIES, points, strict=True)))
+
+
+def _steps(snapshot: Path) -> int:
+    return int(snapshot.stem.removeprefix("averaged-"))
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a reader should know about trained weights.
+
+    Attributes:
+        points: of the finished model on the validation photos.
+        history: steps, and difference in rate against the anchor on the validation photos, in percent.
+    """
+
+    date: str
+    data: str
+    steps: int
+    points: Points
+    history: list[tuple[int, float | None]]
+
+    def text(self, name: str) -> str:
+        """The card in Markdown."""
+        points = "\n".join(f"| {quality:g} | {rate:.3f} | {psnr:.2f} |"
+                           for quality, (rate, psnr) in zip(VALIDATION_QUALITIES, self.points, strict=True))
+        history = "\n".join(f"| {steps} | {'-' if percent is None else format(percent, '+.1f')} |"
+                            for steps, percent in self.history)
+        return f"""# {name}
+
+Weights of the image codec `hyperprior`, made by `fewbits train hyperprior`.
+
+- Date: {self.date}
+- Data: {self.data}; every {VALIDATION_EVERY}th photo kept out for validation
+- Steps: {self.steps}
+
+On the validation photos, with the model's own estimate of the rate:
+
+| quality | bits per pixel | PSNR (dB) |
+|---|---|---|
+{points}
+
+What training bought, as the mean difference in rate (BD-rate, RGB PSNR) against `{ANCHOR}`. Snapshots of the averaged
+weights; the learning rate falls to 0 at the end only, so that earlier rows would be better had they been the end.
+
+| steps | BD-rate (%) |
+|---|---|
+{history}
+"""

@@ -1,0 +1,122 @@
+"""Groups of symbols to one string of bytes and back: asymmetric numeral systems on constriction.
+
+A section's bytes are: the length of the escapes (varint), the escapes, the words of the ANS coder. Symbols of a group
+are sorted by table, so that constriction is called once per table and group instead of once per symbol.
+
+ANS is a stack (J. Duda, "Asymmetric numeral systems", arXiv 1311.2540): what is encoded last is decoded first. So the
+encoder keeps groups until the end and encodes everything in reverse.
+"""
+
+from collections.abc import Iterator
+
+import constriction
+import numpy as np
+
+from fewbits.entropy.tables import SymbolTables, checked_symbols
+from fewbits.entropy.varint import read_varint, write_varint
+from fewbits.errors import DamagedError, TruncatedError
+from fewbits.kernels import grouping
+from fewbits.kernels.ans import START
+
+WORD_BYTES = 4
+
+AnsCoder = constriction.stream.stack.AnsCoder
+
+
+class Encoder:
+    """Takes groups of symbols in the order in which the decoder will ask for them."""
+
+    def __init__(self) -> None:
+        self._groups: list[tuple[np.ndarray, SymbolTables, np.ndarray, np.ndarray]] = []
+        self._escapes: list[bytes] = []
+
+    def add(self, symbols: np.ndarray, tables: SymbolTables, index: np.ndarray) -> None:
+        """Adds a group.
+
+        Args:
+            symbols: integers of 32 bits, any shape; those that a table does not cover are escaped.
+            index: the table of each symbol, integers of the same shape.
+
+        Raises:
+            ValueError: if shapes disagree, or a symbol or a table does not exist.
+        """
+        if np.shape(symbols) != np.shape(index):
+            raise ValueError(f"symbols of shape {np.shape(symbols)} with table indices of shape {np.shape(index)}")
+        symbols, index = checked_symbols(symbols), tables.checked_index(index)
+        counts = grouping.count_tables(index, len(tables))
+        starts = np.cumsum(counts) - counts
+        entries, escapes = grouping.group(symbols, index, tables.lows, tables.sizes, starts)
+        self._groups.append((entries, tables, starts, counts))
+        if escapes:
+            self._escapes.append(grouping.write_escapes(symbols, index, tables.lows, tables.sizes, escapes).tobytes())
+
+    def finish(self) -> bytes:
+        """The bytes of all groups."""
+        coder = AnsCoder(np.array([START], np.uint32))
+        for entries, tables, starts, counts in reversed(self._groups):
+            for table, part in reversed(list(_parts(entries, starts, counts))):
+                coder.encode_reverse(part, tables.model(table))
+        escapes = b"".join(self._escapes)
+        return write_varint(len(escapes)) + escapes + coder.get_compressed().astype("<u4").tobytes()
+
+
+class Decoder:
+    """Gives groups back in the order in which they were added.
+
+    Args:
+        data: what `Encoder.finish` returned, or what became of it.
+
+    Raises:
+        TruncatedError, DamagedError: if the data cannot be that.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        length, begin = read_varint(data, 0)
+        if length > len(data) - begin:
+            raise TruncatedError(f"The section ends at byte {len(data)}, within {length} bytes of escaped symbols.")
+        self._escapes = np.frombuffer(data, np.uint8, length, begin)
+        self._used = 0
+        if (len(data) - begin - length) % WORD_BYTES:
+            raise DamagedError("The section is damaged or cut short: it does not end with a whole word.")
+        words = np.frombuffer(data, "<u4", offset=begin + length).astype(np.uint32)
+        if not words.size or words[-1] == 0:  # constriction would refuse the 0 with an error of its own
+            raise DamagedError("The section is damaged or cut short: it does not end with a word above 0.")
+        self._coder = AnsCoder(words)
+
+    def decode(self, tables: SymbolTables, index: np.ndarray) -> np.ndarray:
+        """The next group.
+
+        Args:
+            index: the table of each symbol, integers of any shape; memory is taken for as many symbols.
+
+        Returns:
+            int32 of the shape of `index`. Most damage is noticed at `finish` only.
+
+        Raises:
+            DamagedError: if escaped symbols are missing or malformed.
+            ValueError: if a table does not exist.
+        """
+        flat = tables.checked_index(index)
+        counts = grouping.count_tables(flat, len(tables))
+        starts = np.cumsum(counts) - counts
+        entries = np.empty(flat.size, np.int32)
+        for table, part in _parts(entries, starts, counts):
+            part[:] = self._coder.decode(tables.model(table), part.size)
+        symbols, used = grouping.ungroup(entries, flat, tables.lows, tables.sizes, starts, self._escapes, self._used)
+        if used == grouping.CUT_SHORT:
+            raise DamagedError("The section is damaged: it has fewer escaped symbols than it announces.")
+        if used == grouping.WRONG:
+            raise DamagedError("The section is damaged: an escaped symbol is malformed.")
+        self._used = used
+        return symbols.reshape(np.shape(index))
+
+    def finish(self) -> None:
+        """Raises `DamagedError` unless everything was consumed, as it is after an undamaged stream."""
+        if self._used != self._escapes.size or self._coder.get_compressed().tolist() != [START]:
+            raise DamagedError("The section is damaged: it does not end where its symbols end.")
+
+
+def _parts(entries: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """The tables in use, in order, each with its slice of the entries."""
+    for table in np.flatnonzero(counts).tolist():
+        yield table, entries[starts[table] : starts[table] + counts[table]]

@@ -1,0 +1,61 @@
+"""The demonstration and the benchmark, with codecs that need no weights."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fewbits.apps import bench, demo, photos
+from fewbits.codecs import registry
+from fewbits.codecs.media import Image
+from fewbits.errors import InputError
+from fewbits.eval.anchors import ANCHORS
+
+
+@pytest.mark.parametrize("name", [photos.TOWER, photos.STILL])
+def test_the_photos_are_there(name: str) -> None:
+    photo = photos.photo(name)
+    assert photo.channels == 3
+    assert photo.width * photo.height > 200_000
+
+
+def test_a_photo_that_is_gone_is_an_input_error() -> None:
+    with pytest.raises(InputError, match=r"no media_assets/none\.jpg"):
+        photos.photo("media_assets/none.jpg")
+
+
+@pytest.mark.parametrize("name", demo.RIVALS)
+def test_rivals_come_near_the_size(name: str, smooth_picture: np.ndarray) -> None:
+    picture = Image(np.tile(smooth_picture, (3, 3, 1)))
+    anchor = ANCHORS[name]
+    low, high = (len(anchor.encode(picture, setting)) for setting in (30, 90))
+    size = (low + high) // 2
+    setting, data, _ = demo.nearest_in_size(picture, anchor, size)
+    assert anchor.encode(picture, setting) == data
+    assert abs(len(data) - size) < (high - low) / 4
+
+
+def test_demo_leaves_files_that_match_its_table(
+    storing_codec: bytes, monkeypatch: pytest.MonkeyPatch, smooth_picture: np.ndarray, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(photos, "photo", lambda name: Image(smooth_picture))
+    groups = list(demo.run(tmp_path))
+    assert len(groups) == len(registry.names()) * len(demo.QUALITIES)
+    for neural, *rivals in groups:
+        path = tmp_path / f"{neural.codec}-{neural.setting}.fwb"
+        assert neural.size == path.stat().st_size
+        assert neural.bits_per_pixel == pytest.approx(8 * neural.size / (64 * 48))
+        assert path.with_suffix(".png").is_file()
+        assert [rival.codec for rival in rivals] == list(demo.RIVALS)
+        written = {p.stat().st_size for p in tmp_path.glob(f"{path.stem}-*")}
+        assert {rival.size for rival in rivals} == written
+    assert (tmp_path / "original.png").is_file()
+
+
+def test_bench_measures_codecs_beside_rivals(storing_codec: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "entropy_benchmark", lambda: [])
+    results = json.loads(json.dumps(bench.run()))
+    assert [speed["codec"] for speed in results["codecs"]] == [*registry.names(), *bench.RIVALS]
+    assert all(speed["encode_s"] > 0 and speed["decode_s"] > 0 for speed in results["codecs"])
+    assert results["environment"]["python"]

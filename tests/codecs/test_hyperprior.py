@@ -1,0 +1,288 @@
+"""The `hyperprior` codec with the weights that are shipped: what users rely on."""
+
+import io
+import os
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PillowImage
+
+from fewbits.codecs import files
+from fewbits.codecs.codec import Target
+from fewbits.codecs.image.hyperprior import codec as codec_module
+from fewbits.codecs.media import Image
+from fewbits.errors import DamagedError, InputError, LimitError, StreamError, WeightsError
+from fewbits.eval.metrics import psnr
+
+GENERATOR = np.random.default_rng(0)
+
+
+def smooth(height: int, width: int, channels: int = 3) -> np.ndarray:
+    """A made picture with gradients, waves and edges: compressible, but not trivially."""
+    y, x = np.mgrid[0:height, 0:width] / 64
+    planes = [128 + 90 * np.sin(5 * x + 2 * y * k) * np.cos(3 * y) + 30 * ((x * 2).astype(int) % 2 == k % 2)
+              for k in range(channels)]
+    return np.clip(np.stack(planes, -1), 0, 255).astype(np.uint8)
+
+
+def coded(pixels: np.ndarray, quality: float = 60.0, **more) -> tuple[files.Encoded, Image]:
+    encoded = files.encode(Image(pixels, **more), target=Target(quality=quality))
+    return encoded, files.decode(encoded.data).media
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (8, 8), (17, 31), (33, 64), (130, 97)])
+def test_any_size_comes_back(size):
+    pixels = smooth(*size)
+    _, decoded = coded(pixels, 90)
+    assert decoded.pixels.shape == pixels.shape
+    assert psnr(decoded.rgb(), pixels) > 32
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_any_layout_comes_back(channels):
+    pixels = smooth(40, 56, channels)
+    _, decoded = coded(pixels, 90)
+    assert decoded.pixels.shape == pixels.shape
+    assert psnr(decoded.pixels[..., :1], pixels[..., :1]) > 32
+    if channels in (2, 4):
+        assert np.array_equal(decoded.pixels[..., -1], pixels[..., -1])  # opacity is lossless
+
+
+def test_sixteen_bit_grey_says_that_it_is_rounded():
+    pixels = (smooth(40, 56, 1).astype(np.uint16) << 8) + 77
+    encoded, decoded = coded(pixels, 90)
+    assert decoded.pixels.dtype == np.uint16
+    assert any("16-bit" in notice for notice in encoded.notices)
+    assert np.abs(decoded.pixels.astype(int) - pixels).mean() < 4 * 257
+
+
+def test_palette_picture_comes_back():
+    buffer = io.BytesIO()
+    PillowImage.fromarray(smooth(64, 64)).quantize(32).save(buffer, "PNG")
+    buffer.seek(0)
+    image = Image.open(buffer)
+    decoded = files.decode(files.encode(image, target=Target(quality=95)).data).media
+    assert psnr(decoded.rgb(), image.rgb()) > 32
+
+
+def test_one_colour_is_small_and_exact_enough():
+    pixels = np.full((256, 256, 3), (200, 30, 90), np.uint8)
+    encoded, decoded = coded(pixels, 50)
+    assert len(encoded.data) < 300
+    assert np.abs(decoded.pixels.astype(int) - pixels).max() <= 4
+
+
+def test_uniform_noise_comes_back():
+    pixels = GENERATOR.integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    encoded, decoded = coded(pixels, 100)
+    assert decoded.pixels.shape == pixels.shape
+    assert psnr(decoded.pixels, pixels) > 30
+    assert len(encoded.data) < 2 * pixels.size
+
+
+def test_colour_profile_is_kept():
+    profile = GENERATOR.bytes(600)
+    _, decoded = coded(smooth(24, 24), icc_profile=profile)
+    assert decoded.icc_profile == profile
+
+
+def test_quality_is_monotone_and_the_file_is_what_the_model_says(photo):
+    rates, psnrs = [], []
+    for quality in (0, 12.5, 25, 50, 75, 100):
+        encoded, decoded = coded(photo, quality)
+        estimate = encoded.estimate_bits / 8
+        assert estimate <= len(encoded.data) <= estimate * 1.005 + 32
+        rates.append(len(encoded.data))
+        psnrs.append(psnr(decoded.pixels, photo))
+    assert all(np.diff(rates) > 0)
+    assert all(np.diff(psnrs) > 0)
+
+
+def test_a_one_chunk_picture_pays_24_bytes(photo):
+    encoded, _ = coded(photo)
+    box = files.info(encoded.data)
+    assert box["sections"][0]["offset"] == 24
+
+
+def test_targets_are_met(photo):
+    image = Image(photo)
+    size = len(files.encode(image, target=Target(size=3000)).data)
+    assert 2900 < size <= 3000
+    rate = 8 * len(files.encode(image, target=Target(bits_per_pixel=0.5)).data) / (image.width * image.height)
+    assert 0.48 < rate <= 0.5
+    decoded = files.decode(files.encode(image, target=Target(psnr=34)).data).media
+    assert 34 <= psnr(decoded.pixels, photo) < 34.3
+
+
+def test_targets_that_cannot_be_met_are_reported(photo):
+    assert "cannot be reached" in files.encode(Image(photo), target=Target(size=60)).notices[0]
+    assert "cannot be reached" in files.encode(Image(photo), target=Target(psnr=70)).notices[0]
+
+
+def test_unknown_codec_is_an_input_error():
+    with pytest.raises(InputError, match="hyperprior"):
+        files.encode(Image(smooth(8, 8)), "nonsense")
+
+
+# Exactness
+
+
+def latents_of(data: bytes) -> bytes:
+    """Decoded latents of a one-tile file: what must be equal on every machine."""
+    codec = codec_module.HyperpriorCodec()
+    box = files.info(data)
+    offset = box["sections"][0]["offset"]
+    height, width = (-(-box[side] // 8) for side in ("height", "width"))
+    position = 2 * box["settings"]["quality"]
+    return codec._weights.coder.decode(data[offset:], height, width, position).numpy().tobytes()
+
+
+def test_latents_do_not_depend_on_threads_or_libraries(photo):
+    encoded, _ = coded(photo)
+    expected = latents_of(encoded.data)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            assert latents_of(encoded.data) == expected
+    finally:
+        torch.set_num_threads(threads)
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert latents_of(encoded.data) == expected
+
+
+@pytest.mark.parametrize("environment", [
+    {"NUMBA_CPU_NAME": "generic"}, {"ATEN_CPU_CAPABILITY": "default"}, {"ONEDNN_MAX_CPU_ISA": "SSE41"},
+])
+def test_latents_do_not_depend_on_the_processor(photo, tmp_path, environment):
+    encoded, _ = coded(photo)
+    path = tmp_path / "photo.fwb"
+    path.write_bytes(encoded.data)
+    program = ("import hashlib, pathlib, runpy, sys; from fewbits.codecs import files;"
+               "module = runpy.run_path(sys.argv[2]);"
+               "print(hashlib.sha256(module['latents_of'](pathlib.Path(sys.argv[1]).read_bytes())).hexdigest())")
+    command = [sys.executable, "-c", program, str(path), __file__]
+    root = str(Path(__file__).parents[2])
+    hashes = {subprocess.run(command, env=os.environ | {"PYTHONPATH": root} | extra, capture_output=True, text=True,
+                             check=True, cwd=tmp_path).stdout for extra in ({}, environment)}
+    assert len(hashes) == 1
+
+
+# Tiles
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    monkeypatch.setattr(codec_module, "TILE", 8)
+
+
+def test_tiles_leave_no_seams(photo, monkeypatch):
+    """Cut into 64-pixel tiles, far smaller than real ones, a photo loses little against the whole at the same rate."""
+    _, whole = coded(photo)
+    monkeypatch.setattr(codec_module, "TILE", 8)
+    encoded, tiled = coded(photo)
+    assert len(files.info(encoded.data)["sections"]) == 12
+    assert abs(psnr(tiled.pixels, photo) - psnr(whole.pixels, photo)) < 0.05
+    seams = np.arange(64, photo.shape[1], 64)
+    error = np.square(tiled.pixels.astype(float) - photo).mean((0, 2))
+    assert error[np.concatenate([seams - 1, seams])].mean() < 1.3 * error.mean()
+
+
+@pytest.mark.usefixtures("small_tiles")
+def test_a_damaged_tile_costs_itself(photo):
+    data = bytearray(coded(photo)[0].data)
+    intact = files.decode(bytes(data)).media.pixels.astype(int)
+    section = files.info(bytes(data))["sections"][5]
+    data[section["offset"] + 3] ^= 0xFF
+    with pytest.raises(DamagedError, match="1 of 12 sections"):
+        files.decode(bytes(data))
+    partial = files.decode(bytes(data), allow_damage=True)
+    assert partial.damaged == [5]
+    changed = np.abs(partial.media.pixels.astype(int) - intact).max(2) > 0
+    rows, columns = np.nonzero(changed)
+    reach = 8 * (codec_module.HALO + 1)
+    assert rows.min() >= 64 - reach and rows.max() < 128 + reach
+    assert columns.min() >= 64 - reach and columns.max() < 128 + reach
+
+
+@pytest.mark.usefixtures("small_tiles")
+def test_a_cut_off_tiled_file_gives_what_is_there(photo):
+    data = coded(photo)[0].data
+    section = files.info(data)["sections"][9]
+    partial = files.decode(data[: section["offset"] + 2], allow_damage=True)
+    assert partial.damaged == [9, 10, 11]
+    assert partial.media.pixels.shape == photo.shape
+
+
+# Damage
+
+
+def test_every_truncation_is_an_error():
+    data = coded(smooth(24, 24))[0].data
+    for length in range(len(data)):
+        with pytest.raises(StreamError):
+            files.decode(data[:length])
+
+
+def test_every_mutation_is_an_error():
+    data = coded(smooth(24, 24))[0].data
+    for _ in range(2000):
+        mutated = bytearray(data)
+        for _ in range(GENERATOR.integers(1, 4)):
+            mutated[GENERATOR.integers(len(data))] ^= GENERATOR.integers(1, 256)
+        if bytes(mutated) == data:
+            continue
+        with pytest.raises(StreamError):
+            files.decode(bytes(mutated))
+
+
+def with_right_checksum(data: bytes, offset: int = 24) -> bytes:
+    """A one-section file whose checksum is made to fit: what an attacker would send."""
+    header, section = data[: offset - 4], data[offset:]
+    return header + zlib.crc32(section, zlib.crc32(bytes(4), zlib.crc32(header))).to_bytes(4, "little") + section
+
+
+def test_hostile_sections_with_right_checksums_are_safe():
+    encoded, expected = coded(smooth(24, 24))
+    offset = files.info(encoded.data)["sections"][0]["offset"]
+    for _ in range(200):
+        mutated = bytearray(encoded.data)
+        mutated[GENERATOR.integers(offset, len(mutated))] ^= GENERATOR.integers(1, 256)
+        try:
+            decoded = files.decode(with_right_checksum(bytes(mutated), offset)).media
+        except StreamError:
+            continue
+        assert decoded.pixels.shape == expected.pixels.shape  # the coder consumed all of it: another valid stream
+
+
+def test_huge_claims_are_refused_before_memory_is_taken():
+    data = bytearray(coded(smooth(24, 24))[0].data)
+    at = data.index(bytes([24, 24]))
+    huge = bytes(data[:at]) + b"\xff\xff\xff\x07" * 2 + bytes(data[at + 2 :])
+    with pytest.raises(LimitError, match="more than the limit"):
+        files.decode(with_right_checksum(huge, files.info(bytes(data))["sections"][0]["offset"] + 6))
+    with pytest.raises(DamagedError, match="needs"):
+        wide = bytes(data[:at]) + b"\x80\x40" * 2 + bytes(data[at + 2 :])
+        files.decode(with_right_checksum(wide, files.info(bytes(data))["sections"][0]["offset"] + 2))
+
+
+def test_other_weights_are_a_weights_error():
+    data = bytearray(coded(smooth(24, 24))[0].data)
+    offset = files.info(bytes(data))["sections"][0]["offset"]
+    data[8] ^= 1
+    with pytest.raises(WeightsError, match="was made with weights"):
+        files.decode(with_right_checksum(bytes(data), offset))
+
+
+def test_missing_weights_are_a_weights_error(tmp_path):
+    with pytest.raises(WeightsError, match="are missing"):
+        codec_module.HyperpriorCodec(weights=tmp_path / "none.safetensors").encode(Image(smooth(8, 8)), Target())
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no weights")
+    with pytest.raises(WeightsError, match="cannot be used"):
+        codec_module.HyperpriorCodec(weights=broken).encode(Image(smooth(8, 8)), Target())
