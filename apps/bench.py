@@ -88,10 +88,19 @@ def _middle(photo: Image) -> Image:
 
 def tables(results: dict[str, Any]) -> list[Table]:
     """The measurements for people to read."""
-    codecs = Table("codec", title=f"Codecs on a photo of {WIDTH} x {HEIGHT} pixels")
+    entropy = Table(title="Entropy coding, on one core")
+    entropy.add_column("coder")
+    for heading in ("encode Msym/s", "decode Msym/s", "overhead %"):
+        entropy.add_column(heading, justify="right")
+    for record in results["entropy"]:
+        speeds = (f"{record[name] / 1e6:.1f}" for name in ("encode_per_s", "decode_per_s"))
+        entropy.add_row(record["name"], *speeds, f"{record['overhead_percent']:.4f}")
+
+    codecs = Table(title=f"Codecs, on a photo of {WIDTH} x {HEIGHT} pixels")
+    codecs.add_column("codec", no_wrap=True)
     for heading in ("setting", "bytes", "first run s", "encode s", "decode s"):
         codecs.add_column(heading, justify="right")
     for speed in results["codecs"]:
         seconds = (f"{speed[name]:.3f}" for name in ("first_s", "encode_s", "decode_s"))
         codecs.add_row(speed["codec"], str(speed["setting"]), f"{speed['size']:,}", *seconds)
-    return [codecs]
+    return [entropy, codecs]

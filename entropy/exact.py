@@ -102,8 +102,9 @@ class ExactLayer:
     def from_arrays(cls, arrays: dict[str, Tensor]) -> "ExactLayer":
         """Raises `ValueError` if the arrays are no layer, or one that could be inexact."""
         kind, stride, padding, groups, low, high = arrays["geometry"].tolist()
-        wide = {name: arrays[name].to(torch.int64) for name in ("weight", "bias", "shift", "input_low", "input_high")}
-        return cls(kind=KINDS[kind], stride=stride, padding=padding, groups=groups, low=low, high=high, **wide)
+        weight, bias, shift, input_low, input_high = (
+            arrays[name].to(torch.int64) for name in ("weight", "bias", "shift", "input_low", "input_high"))
+        return cls(KINDS[kind], weight, bias, shift, stride, padding, groups, input_low, input_high, low, high)
 
     def _rounding(self) -> Tensor:
         """Half a unit of the scaled sum."""

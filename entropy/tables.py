@@ -7,6 +7,7 @@ probability, so that every machine has the same ones.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import constriction
 import numpy as np
@@ -21,7 +22,7 @@ TAIL = 2.0**-20  # what may lie beyond that, for the escape
 PRIOR_WEIGHT = 32.0  # how many observations the smoothing of histograms is worth
 
 _INT32 = np.iinfo(np.int32)
-Categorical = constriction.stream.model.Categorical
+Categorical: TypeAlias = constriction.stream.model.Categorical
 
 
 @dataclass(frozen=True, eq=False)

@@ -82,19 +82,19 @@ def write_escapes(symbols: np.ndarray, index: np.ndarray, lows: np.ndarray, size
 
 
 @njit(types.Tuple((types.int64, types.int64))(_BYTES, types.int64), cache=True, nogil=True)
-def read_escape(data: np.ndarray, at: int) -> tuple[int, int]:
+def read_escape(data: np.ndarray, at: int) -> tuple[np.int64, int]:
     """The value of the escape at `at`, and the place after it: or CUT_SHORT or WRONG in that place."""
-    value = 0
+    value = np.int64(0)
     for number in range(VARINT_BYTES):
         if at + number >= data.size:
-            return 0, CUT_SHORT
+            return value, CUT_SHORT
         byte = np.int64(data[at + number])
         value |= (byte & 0x7F) << (7 * number)
         if byte < 0x80:
             if value >> 32 != 0 or (byte == 0 and number > 0):
-                return 0, WRONG
+                return value, WRONG
             return (value >> 1) ^ -(value & 1), at + number + 1
-    return 0, WRONG
+    return value, WRONG
 
 
 @njit(types.Tuple((types.int32[::1], types.int64))(_SYMBOLS, _INDEX, _SYMBOLS, _SYMBOLS, _PLACES, _BYTES, types.int64),

@@ -22,14 +22,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image as PillowImage
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
+from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.model import HyperpriorModel
+from fewbits.codecs.media import Image
 from fewbits.codecs.quantisation import QuantisableLayer
+from fewbits.errors import InputError
 
 VALIDATION_EVERY = 90  # every 90th photo of the folder is kept out of training
 MADE_SHARE = 0.02  # of the crops
@@ -55,31 +58,33 @@ def load_photos(folder: Path) -> tuple[list[Tensor], list[Tensor]]:
     """Photos of a folder as uint8 (3, H, W): those for training, each also at half its size, and those for validation.
 
     The smaller copies have full colour resolution, which photos that come from 4:2:0 files lack.
+
+    Raises:
+        InputError: if a file cannot be read as a picture, or there are too few.
     """
     training, validation = [], []
-    for number, path in enumerate(sorted(folder.iterdir())):
-        with Image.open(path) as file:
-            photo = file.convert("RGB")
-        half = photo.resize((photo.width // 2, photo.height // 2), Image.Resampling.LANCZOS)
+    for number, path in enumerate(sorted(p for p in folder.iterdir() if p.is_file())):
+        photo = PillowImage.fromarray(Image.open(path).rgb())
+        half = photo.resize((photo.width // 2, photo.height // 2), PillowImage.Resampling.LANCZOS)
         whole, reduced = (torch.from_numpy(np.asarray(p).copy()).permute(2, 0, 1) for p in (photo, half))
         if number % VALIDATION_EVERY == 0:
             validation.append(whole)
         else:
             training += [whole, reduced]
+    if not training:
+        raise InputError(f"{folder} needs two photos at least, one for training and one for validation.")
     return training, validation
 
 
 def random_batch(photos: list[Tensor], schedule: Schedule, random_state: random.Random) -> Tensor:
     """(batch, 3, crop, crop) float32 in [0, 1]: crops of random photos, half of them mirrored, and a few made ones."""
     crops, size = [], schedule.crop
-    while len(crops) < schedule.batch:
+    for _ in range(schedule.batch):
         if random_state.random() < MADE_SHARE:
             crops.append(made_crop(size, random_state))
             continue
         photo = random_state.choice(photos)
         height, width = photo.shape[1:]
-        if min(height, width) < size:
-            continue
         top, left = random_state.randint(0, height - size), random_state.randint(0, width - size)
         crop = photo[:, top : top + size, left : left + size].float() / 255
         crops.append(crop.flip(-1) if random_state.random() < 0.5 else crop)
@@ -193,7 +198,7 @@ def begin_integer_stage(*models: HyperpriorModel) -> None:
 
 
 def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: int = 0,
-          report: Callable[[str], None] = print) -> None:
+          report: Callable[[str], None] = print, progress: Progress = no_progress) -> None:
     """Trains until the budget is used up; an interrupted run goes on from its last checkpoint in `out`.
 
     Checkpoints, snapshots of the averaged weights and a TensorBoard log land in `out`.
@@ -205,6 +210,9 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
     config = HyperpriorConfig()
     model = HyperpriorModel(config)
     training, validation = load_photos(data)
+    training = [photo for photo in training if min(photo.shape[1:]) >= schedule.crop]
+    if not training:
+        raise InputError(f"No photo in {data} has {schedule.crop} x {schedule.crop} pixels or more.")
     model.measure_deviation([
         p[None, :, : p.shape[1] // 8 * 8, : p.shape[2] // 8 * 8].float() / 255 for p in training[::24]
     ])
@@ -252,9 +260,10 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
         average_into(averaged, model, min(schedule.averaging, (1 + step) / (10 + step)))
         elapsed = time.monotonic() - began
         if step % 50 == 0:
+            progress(min(elapsed / budget, 1), f"step {step}, loss {loss.item():.3f}")
             log.add_scalar("train/loss", loss.item(), step)
-            log.add_scalar("train/bpp", float(bpp.mean()), step)
-            log.add_scalar("train/psnr", float((10 * torch.log10(255**2 / mse)).mean()), step)
+            log.add_scalar("train/bpp", bpp.mean().item(), step)
+            log.add_scalar("train/psnr", (10 * torch.log10(255**2 / mse)).mean().item(), step)
         if elapsed > next_save or elapsed >= budget:
             points = validate(averaged, validation)
             for quality_, (rate, psnr) in zip(VALIDATION_QUALITIES, points, strict=True):

@@ -9,6 +9,7 @@ import pytest
 from fewbits.apps import bench, demo, photos
 from fewbits.codecs import registry
 from fewbits.codecs.media import Image
+from fewbits.entropy.benchmark import entropy_benchmark
 from fewbits.errors import InputError
 from fewbits.eval.anchors import ANCHORS
 
@@ -54,8 +55,11 @@ def test_demo_leaves_files_that_match_its_table(
 
 
 def test_bench_measures_codecs_beside_rivals(storing_codec: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "entropy_benchmark", lambda: [])
+    monkeypatch.setattr(bench, "entropy_benchmark", lambda: entropy_benchmark(2000))
     results = json.loads(json.dumps(bench.run()))
     assert [speed["codec"] for speed in results["codecs"]] == [*registry.names(), *bench.RIVALS]
     assert all(speed["encode_s"] > 0 and speed["decode_s"] > 0 for speed in results["codecs"])
     assert results["environment"]["python"]
+    entropy, codecs = bench.tables(results)
+    assert entropy.row_count == len(results["entropy"]) > 1
+    assert codecs.row_count == len(results["codecs"])

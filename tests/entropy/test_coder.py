@@ -1,15 +1,18 @@
 """Groups of symbols through the coder: every integer of 32 bits comes back, damage does not pass, the size is ideal."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewbits.entropy.coder import Decoder, Encoder
-from fewbits.entropy.tables import TOTAL, SymbolTables, factorised_tables, logistic_scale_tables
+from fewbits.entropy.tables import SymbolTables, factorised_tables, logistic_scale_tables
 from fewbits.entropy.varint import write_varint
 from fewbits.errors import DamagedError, StreamError, TruncatedError
 from fewbits.kernels import ans
+from fewbits.kernels.ans import TOTAL
 
 Group = tuple[np.ndarray, SymbolTables, np.ndarray]
 
@@ -59,6 +62,10 @@ def test_golden_bytes() -> None:
     """The example of docs/format.md; sections of the first release look like this, so they may never change."""
     groups = [(np.array(symbols), GOLDEN_TABLES, np.array(index)) for symbols, index in GOLDEN_GROUPS]
     assert check_round_trip(groups) == GOLDEN
+
+
+def test_example_of_the_format_page(root: Path) -> None:
+    assert f"`{GOLDEN.hex(' ').upper()}`" in (root / "docs" / "format.md").read_text()
 
 
 def test_words_follow_the_description() -> None:

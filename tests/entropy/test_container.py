@@ -4,6 +4,7 @@ import dataclasses
 import random
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -78,6 +79,13 @@ def test_checksums_follow_the_description() -> None:
         assert rest[: 4 + len(section)] == expected.to_bytes(4, "little") + section
         rest = rest[4 + len(section) :]
     assert rest == b""
+
+
+def test_examples_of_the_format_page(root: Path) -> None:
+    examples = (root / "docs" / "format.md").read_text().split("### Examples")[1].split("## Symbols")[0]
+    cells = [row.split("|")[1] for row in examples.splitlines() if row.startswith("| `")]
+    shown = "".join(part for cell in cells for part in cell.split("`")[1::2])
+    assert bytes.fromhex(shown) == ONE_SECTION + THREE_SECTIONS
 
 
 @pytest.mark.parametrize("side", [128, 16383])

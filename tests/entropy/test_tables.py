@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from fewbits.entropy.tables import (
     MAX_REACH,
-    TOTAL,
     SymbolTables,
     factorised_tables,
     gaussian_scale_tables,
@@ -19,7 +18,7 @@ from fewbits.entropy.tables import (
     quantised,
 )
 from fewbits.kernels import rans
-from fewbits.kernels.ans import START
+from fewbits.kernels.ans import START, TOTAL
 
 SCALES = np.array([0.01, 0.04, 0.3, 1.0, 7.0, 150.0, 5000.0])
 CUMULATIVE = {  # distribution functions, far from their tails
