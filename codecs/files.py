@@ -4,7 +4,7 @@ import zlib
 from dataclasses import dataclass
 
 from fewbits.codecs import registry
-from fewbits.codecs.codec import Progress, Stream, Target, no_progress
+from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
 from fewbits.codecs.media import MAX_PIXELS, Image
 from fewbits.entropy import container
 from fewbits.errors import DamagedError, LimitError, WeightsError
@@ -91,16 +91,42 @@ def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_
         StreamError: if the file is damaged, truncated, unknown, or larger than the limits.
         WeightsError: if it needs weights that are not installed.
     """
+    parsed = parse(data, device=device, allow_damage=allow_damage, max_pixels=max_pixels)
+    media = parsed.codec.decode(parsed.stream, parsed.shape, progress)
+    return Decoded(Image(media.pixels, parsed.profile), parsed.damaged, parsed.sections)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A file that was checked and is ready for its codec.
+
+    Attributes:
+        codec: the codec that made it.
+        stream, shape: arguments for `Codec.decode`.
+        profile: the colour profile.
+        damaged: numbers of the damaged sections.
+        sections: how many sections the file has.
+    """
+
+    codec: Codec[Image]
+    stream: Stream
+    shape: dict[str, int]
+    profile: bytes | None
+    damaged: list[int]
+    sections: int
+
+
+def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_pixels: int = MAX_PIXELS) -> Parsed:
+    """Everything about a file that has to be right before a codec sees it; arguments and errors as `decode`."""
     box = container.read(data, registry.settings_of_number)
     damaged = [i for i, section in enumerate(box.sections) if not section.intact]
     if damaged and not allow_damage:
         raise DamagedError(f"{len(damaged)} of {len(box.sections)} sections of the file are damaged or missing; "
                            "the others can be decoded where damage is allowed.")
     shape = shape_of(box.header)
-    width, height = shape["width"], shape["height"]
-    if width * height > max_pixels:
-        raise LimitError(f"The picture has {width} x {height} pixels, more than the limit of {max_pixels}: raise the "
-                         "limit if you trust the file.")
+    if shape["width"] * shape["height"] > max_pixels:
+        raise LimitError(f"The picture has {shape['width']} x {shape['height']} pixels, more than the limit of "
+                         f"{max_pixels}: raise the limit if you trust the file.")
     entry = registry.entry_of_number(box.header.codec)
     if box.header.kind != entry.kind:
         raise DamagedError(f"The file says {box.header.kind}, but its codec {entry.name} is for {entry.kind}.")
@@ -110,8 +136,7 @@ def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_
                            f"{codec.weights_id.hex()}: install the release of fewbits that made it, or a later one.")
     sections = [box.section(i) if section.intact else None for i, section in enumerate(box.sections)]
     profile = _profile(sections.pop(0)) if shape["profile"] else None
-    media = codec.decode(Stream(box.header.settings, sections), shape, progress)
-    return Decoded(Image(media.pixels, profile), damaged, len(box.sections))
+    return Parsed(codec, Stream(box.header.settings, sections), shape, profile, damaged, len(box.sections))
 
 
 def shape_of(header: container.Header) -> dict[str, int]:

@@ -39,7 +39,8 @@ def _bar_on_stderr() -> "rich.progress.Progress":
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    # what is printed meanwhile goes above the bar, but never from a redirected standard output to the terminal
+    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty())
 
 
 @contextmanager

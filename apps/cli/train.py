@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fewbits.apps.cli.device import Device, check_device
+from fewbits.apps.cli.progress import progress_bar
 from fewbits.errors import InputError
 
 app = typer.Typer(name="train", help="Train a codec.", no_args_is_help=True)
@@ -31,10 +32,12 @@ def hyperprior(
     check_device(device)
     try:
         from fewbits.apps.train import hyperprior as recipe
+        from fewbits.apps.train.hyperprior_export import export
     except ModuleNotFoundError as error:
         raise InputError(f"Training needs the package {error.name}: install fewbits[train].") from None
 
-    checkpoint = recipe.train(data, output, recipe.Schedule(minutes=minutes), device)
+    with progress_bar() as progress:
+        recipe.train(data, output, recipe.Schedule(minutes=minutes), device, progress=progress)
     weights = output / "hyperprior.safetensors"
-    recipe.export(checkpoint, data, weights)
+    export(output, data, weights)
     print(f"To use the weights, copy {weights} and its model card to codecs/image/weights/.")

@@ -16,6 +16,7 @@ with progress.progress_bar() as report:
     for i in range(8):
         report(i / 8, "counting sheep")
         time.sleep(0.1)
+    print("result")
 print("done")
 """
 
@@ -37,15 +38,15 @@ def on_terminal(patience: float, root: Path) -> tuple[bytes, bytes]:
 def test_a_long_run_on_a_terminal_shows_progress(root: Path) -> None:
     out, error = on_terminal(0.2, root)
     assert b"counting sheep" in error
-    assert out == b"done\n"
+    assert out == b"result\ndone\n"
 
 
 def test_a_short_run_on_a_terminal_shows_nothing(root: Path) -> None:
-    assert on_terminal(60, root) == (b"done\n", b"END")
+    assert on_terminal(60, root) == (b"result\ndone\n", b"END")
 
 
 @pytest.mark.parametrize("patience", ["0", "60"])
 def test_elsewhere_nothing_is_shown(patience: str, root: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(root)}
     result = subprocess.run([sys.executable, "-c", SCRIPT, patience], capture_output=True, env=environment, timeout=60)
-    assert (result.stdout, result.stderr) == (b"done\n", b"")
+    assert (result.stdout, result.stderr) == (b"result\ndone\n", b"")
