@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fewbits.entropy.exact import ACCUMULATOR_BITS, ExactLayer, accumulator_weight_sums
+from fewbits.entropy.exact import CARRIER_BITS, ExactLayer, accumulator_weight_sums
 
 WEIGHT_BITS = 14  # more brings nothing: activations carry fewer
 
@@ -56,12 +56,14 @@ class QuantisableLayer(nn.Module):
         operation: `nn.Conv2d` or `nn.ConvTranspose2d`, zero padding, dilation 1.
         low, high: range of the output integers; `low == 0` makes it a ReLU layer.
         fraction: fraction bits of the output, or None to have `calibrate` choose them.
+        carrier: float type of the integer layer's sums; float64 takes twice the time and leaves room for fine
+            activations and fine weights at once.
     """
 
     def __init__(self, operation: nn.Conv2d | nn.ConvTranspose2d, low: int, high: int,
-                 fraction: int | None = None) -> None:
+                 fraction: int | None = None, carrier: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.operation, self.low, self.high = operation, low, high
+        self.operation, self.low, self.high, self.carrier = operation, low, high, carrier
         self.register_buffer("fraction", torch.tensor(-1 if fraction is None else fraction))
         self.calibrated = fraction is not None
         self.register_buffer("peak", torch.zeros(()))
@@ -103,6 +105,7 @@ class QuantisableLayer(nn.Module):
             weight=weight.to(torch.int64), bias=bias.to(torch.int64), shift=shift,
             stride=op.stride[0], padding=op.padding[0], groups=op.groups,
             input_low=input_format.low, input_high=input_format.high, low=self.low, high=self.high,
+            carrier=self.carrier,
         )
 
     def _per_output(self, v: Tensor) -> Tensor:
@@ -124,7 +127,8 @@ class QuantisableLayer(nn.Module):
         weight = op.weight / torch.exp2(self._per_weight(input_format.fraction))  # acts on input integers
         sums = accumulator_weight_sums(weight * self._per_weight(input_format.magnitude), self._kind, op.stride[0])
         sums = sums + op.bias.abs()
-        bits = torch.floor(torch.log2((2.0**ACCUMULATOR_BITS - 2**12) * 0.5 / sums.clamp(min=1e-9)))
+        room = 2.0 ** (CARRIER_BITS[self.carrier] - 1)  # the other half is for rounding
+        bits = torch.floor(torch.log2(room / sums.clamp(min=1e-9)))
         largest = weight.abs().amax([0, 2, 3] if self._kind == "conv_transpose" else [1, 2, 3])
         bits = torch.minimum(bits, torch.floor(torch.log2((2.0**WEIGHT_BITS - 1) / largest.clamp(min=1e-9))))
         bits = torch.maximum(bits.clamp(max=self.fraction + 20.0), self.fraction.to(bits))

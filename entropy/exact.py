@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-ACCUMULATOR_BITS = 24  # float32 carrier
 CARRIER_BITS = {torch.float32: 24, torch.float64: 53}
+CARRIERS = tuple(CARRIER_BITS)
 
 Kind = Literal["conv", "conv_transpose"]
 KINDS: tuple[Kind, ...] = ("conv", "conv_transpose")
@@ -91,9 +91,10 @@ class ExactLayer:
 
     def to_arrays(self) -> dict[str, Tensor]:
         """The layer as compact integer tensors, for a weights file; `from_arrays` is the way back."""
-        geometry = [KINDS.index(self.kind), self.stride, self.padding, self.groups, self.low, self.high]
+        geometry = [KINDS.index(self.kind), self.stride, self.padding, self.groups, self.low, self.high,
+                    CARRIERS.index(self.carrier)]
         return {
-            "weight": self.weight.to(torch.int16), "bias": self.bias.to(torch.int32),
+            "weight": self.weight.to(torch.int16), "bias": self.bias,
             "shift": self.shift.to(torch.uint8), "geometry": torch.tensor(geometry, dtype=torch.int32),
             "input_low": self.input_low.to(torch.int32), "input_high": self.input_high.to(torch.int32),
         }
@@ -101,10 +102,11 @@ class ExactLayer:
     @classmethod
     def from_arrays(cls, arrays: dict[str, Tensor]) -> "ExactLayer":
         """Raises `ValueError` if the arrays are no layer, or one that could be inexact."""
-        kind, stride, padding, groups, low, high = arrays["geometry"].tolist()
+        kind, stride, padding, groups, low, high, carrier = arrays["geometry"].tolist()
         weight, bias, shift, input_low, input_high = (
             arrays[name].to(torch.int64) for name in ("weight", "bias", "shift", "input_low", "input_high"))
-        return cls(KINDS[kind], weight, bias, shift, stride, padding, groups, input_low, input_high, low, high)
+        return cls(KINDS[kind], weight, bias, shift, stride, padding, groups, input_low, input_high, low, high,
+                   CARRIERS[carrier])
 
     def _rounding(self) -> Tensor:
         """Half a unit of the scaled sum."""
@@ -133,8 +135,9 @@ class ExactLayer:
         return prepared[device]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) integers in the carrier type -> (N, out, H', W') integers in the carrier type."""
+        """(N, in, H, W) integers in a float type -> (N, out, H', W') integers in the carrier type."""
         weight, bias, scale = self._parameters(x.device)
+        x = x.to(self.carrier)
         if self.kind == "conv_transpose":
             sums = F.conv_transpose2d(x, weight, bias, self.stride, self.padding)
         else:

@@ -22,8 +22,8 @@ MEAN_FRACTION = 4  # means are multiples of 1/16 step
 MEAN_LIMIT = 2**15 - 1
 LEVEL_FRACTION = 6  # level weights are multiples of 1/64
 CONTEXT_FRACTION, CONTEXT_LIMIT = 3, 2**12 - 1  # decoded latents as the context networks see them
-ACTIVATION_LIMIT = 255
-FEATURE_LIMIT = 1023
+HYPER_LIMIT = 255  # of hyper-latents and of the hyper-decoder's activations
+ACTIVATION_LIMIT = 4095  # of the passes' activations
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ class HyperDecoder(nn.Module):
         super().__init__()
         width = config.hyper_channels
         self.layers = nn.ModuleList([
-            QuantisableLayer(nn.Conv2d(config.hyper_latents + config.levels, width, 3, padding=1), 0, ACTIVATION_LIMIT),
-            QuantisableLayer(nn.ConvTranspose2d(width, width, 4, stride=2, padding=1), 0, ACTIVATION_LIMIT),
-            QuantisableLayer(nn.ConvTranspose2d(width, width, 4, stride=2, padding=1), 0, ACTIVATION_LIMIT),
+            QuantisableLayer(nn.Conv2d(config.hyper_latents + config.levels, width, 3, padding=1), 0, HYPER_LIMIT),
+            QuantisableLayer(nn.ConvTranspose2d(width, width, 4, stride=2, padding=1), 0, HYPER_LIMIT),
+            QuantisableLayer(nn.ConvTranspose2d(width, width, 4, stride=2, padding=1), 0, HYPER_LIMIT),
         ])
-        hyper_latents = FixedPoint.uniform(config.hyper_latents, 0, -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        hyper_latents = FixedPoint.uniform(config.hyper_latents, 0, -HYPER_LIMIT, HYPER_LIMIT)
         self.input_format = hyper_latents.joined(level_format(config))
 
 
@@ -94,16 +94,17 @@ class PassNetwork(nn.Module):
         spatial = self.known * multiplier
         context = spatial + config.hyper_channels + config.levels
         self.spatial = QuantisableLayer(
-            nn.Conv2d(self.known, spatial, 3, stride=2, groups=self.known), -FEATURE_LIMIT, FEATURE_LIMIT)
+            nn.Conv2d(self.known, spatial, 3, stride=2, groups=self.known), -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         self.hidden = nn.ModuleList([
-            QuantisableLayer(nn.Conv2d(context, hidden, 1), 0, ACTIVATION_LIMIT),
-            QuantisableLayer(nn.Conv2d(hidden, hidden, 1), 0, ACTIVATION_LIMIT),
+            QuantisableLayer(nn.Conv2d(context, hidden, 1), 0, ACTIVATION_LIMIT, carrier=torch.float64),
+            QuantisableLayer(nn.Conv2d(hidden, hidden, 1), 0, ACTIVATION_LIMIT, carrier=torch.float64),
         ])
         # low frequencies have large means, which do not fit through clamped activations: the context skips them
         self.skip = step.low
         joined = hidden + context if self.skip else hidden
-        self.mean = QuantisableLayer(nn.Conv2d(joined, self.coded, 1), -MEAN_LIMIT, MEAN_LIMIT, MEAN_FRACTION)
-        self.scale = QuantisableLayer(nn.Conv2d(joined, self.coded, 1), 0, SCALES - 1, 0)
+        self.mean = QuantisableLayer(
+            nn.Conv2d(joined, self.coded, 1), -MEAN_LIMIT, MEAN_LIMIT, MEAN_FRACTION, torch.float64)
+        self.scale = QuantisableLayer(nn.Conv2d(joined, self.coded, 1), 0, SCALES - 1, 0, torch.float64)
         self.latent_format = FixedPoint.uniform(self.known, CONTEXT_FRACTION, -CONTEXT_LIMIT, CONTEXT_LIMIT)
         self.level_format = level_format(config)
         nn.init.normal_(self.mean.operation.weight, std=1e-3)

@@ -59,7 +59,7 @@ class ExactPass:
             x = layer(x)
         if self.mean.input_low.numel() > x.shape[1]:
             x = torch.cat([x, context], 1)
-        return self.mean(x), self.scale(x)
+        return self.mean(x).float(), self.scale(x).float()
 
 
 @dataclass(frozen=True)

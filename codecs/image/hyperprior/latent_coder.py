@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.entropy_model import (
-    ACTIVATION_LIMIT,
+    HYPER_LIMIT,
     LEVEL_FRACTION,
     MEAN_FRACTION,
     PASSES,
@@ -83,7 +83,7 @@ class LatentCoder:
         rounded = torch.empty(1, self.config.hyper_latents, -(-height // STRIDE), -(-width // STRIDE))
         symbols = decoder.decode(self.hyper_tables, self._hyper_index(rounded, position))
         _fill(rounded, symbols, [rounded.shape[2:]])
-        rounded.clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        rounded.clamp_(-HYPER_LIMIT, HYPER_LIMIT)
         passes = _Passes(self.config, self.networks, rounded, position, height, width)
         for number in range(len(PASSES)):
             mean, scale, extents = passes.predict(number)
@@ -101,7 +101,7 @@ class LatentCoder:
         low, high = (torch.from_numpy(limit[tables].astype(np.float32))[:, None, None]
                      for limit in (self.hyper_tables.lows, self.hyper_tables.highs))
         rounded = torch.maximum(torch.minimum(torch.round(hyper_latents), high), low)
-        return rounded.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        return rounded.clamp(-HYPER_LIMIT, HYPER_LIMIT)
 
     def _level_tables(self, position: int) -> np.ndarray:
         """Tables of the hyper-latents' channels at the nearest level."""
