@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fewbits.entropy.exact import CARRIER_BITS, ExactLayer, accumulator_weight_sums
 
 WEIGHT_BITS = 14  # more brings nothing: activations carry fewer
+MAX_FRACTION = 8  # of calibrated activations: those that are always tiny need no finer steps
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ class QuantisableLayer(nn.Module):
         """Chooses the fraction bits so that the range seen in training fits the output integers."""
         if not self.calibrated:
             limit = max(abs(self.low), abs(self.high))
-            self.fraction.fill_(int(torch.floor(torch.log2(limit / self.peak.clamp(min=1e-6)))))
+            bits = int(torch.floor(torch.log2(limit / self.peak.clamp(min=1e-6))))
+            self.fraction.fill_(min(bits, MAX_FRACTION))
 
     def to_exact(self, input_format: FixedPoint) -> ExactLayer:
         """The integer layer. Raises `ValueError` if its partial sums could leave the exact range."""

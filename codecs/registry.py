@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 
 from fewbits.codecs.codec import Codec
@@ -71,8 +72,9 @@ def settings_of_number(number: int) -> tuple[Field, ...]:
     return entry_of_number(number).settings
 
 
+@cache
 def create(name: str, device: str = "cpu") -> Codec:
-    """An instance of a codec. Raises `InputError` if it does not exist, `WeightsError` if its weights are missing."""
+    """The instance of a codec for a device; kept, so that weights load once. Raises `InputError` for unknown names."""
     module, attribute = entry(name).factory.split(":")
     factory: Callable[[str], Codec] = getattr(import_module(module), attribute)
     return factory(device)
