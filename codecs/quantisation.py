@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fewbits.entropy.exact import CARRIER_BITS, ExactLayer, accumulator_weight_sums
 
 WEIGHT_BITS = 14  # more brings nothing: activations carry fewer
-MAX_FRACTION = 8  # of calibrated activations: those that are always tiny need no finer steps
+MAX_FRACTION = 10  # of calibrated activations: those that are always tiny need no finer steps
 
 
 @dataclass(frozen=True)
