@@ -12,7 +12,6 @@ from typing import TypeAlias
 import constriction
 import numpy as np
 
-from fewbits.kernels import grouping
 from fewbits.kernels.ans import PRECISION, TOTAL
 
 MAX_TABLES = 1 << 16
@@ -110,6 +109,8 @@ class SymbolTables:
         Raises:
             ValueError: if shapes disagree or there is no such table.
         """
+        from fewbits.kernels import grouping  # brings numba, which a program that only decodes does without
+
         symbols, index = checked_symbols(symbols), self.checked_index(index)
         if symbols.shape != index.shape:
             raise ValueError(f"{symbols.size} symbols with {index.size} table indices")

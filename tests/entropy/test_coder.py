@@ -1,5 +1,6 @@
 """Groups of symbols through the coder: every integer of 32 bits comes back, damage does not pass, the size is ideal."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewbits.entropy.coder import Decoder, Encoder
-from fewbits.entropy.tables import SymbolTables, factorised_tables, logistic_scale_tables
+from fewbits.entropy.tables import SymbolTables, factorised_tables, gaussian_scale_tables, logistic_scale_tables
 from fewbits.entropy.varint import write_varint
 from fewbits.errors import DamagedError, StreamError, TruncatedError
 from fewbits.kernels import ans
@@ -228,3 +229,24 @@ def test_symbols_and_tables_that_do_not_exist_are_refused(symbols: np.ndarray, i
 def test_the_decoder_refuses_tables_that_do_not_exist() -> None:
     with pytest.raises(ValueError, match="tables"):
         Decoder(encoded([])).decode(LATENT_TABLES, np.array([64]))
+
+
+def test_decoding_without_numba_gives_the_same(monkeypatch):
+    """A program that only decodes does not load the compiled kernels; escapes and errors must not depend on that."""
+    generator = np.random.default_rng(5)
+    tables = gaussian_scale_tables(np.array([0.3, 2.0, 20.0]))
+    index = generator.integers(0, 3, 5000).astype(np.uint16)
+    symbols = np.round(generator.standard_normal(5000) * 8).astype(np.int32)
+    symbols[[0, 7, 4000, 4999]] = [-(2**31), 2**31 - 1, 5000, -5000]
+    encoder = Encoder()
+    encoder.add(symbols, tables, index)
+    encoder.add(symbols[::-1], tables, index)
+    data = encoder.finish()
+    monkeypatch.delitem(sys.modules, "numba")
+    decoder = Decoder(data)
+    assert np.array_equal(decoder.decode(tables, index), symbols)
+    assert np.array_equal(decoder.decode(tables, index), symbols[::-1])
+    decoder.finish()
+    with pytest.raises(DamagedError, match="escaped symbols"):
+        broken = Decoder(data[:4] + b"\xff" * 6 + data[10:])  # behind the length of the escapes
+        broken.decode(tables, index)
