@@ -59,7 +59,7 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
     for snapshot in sorted(run.glob("averaged-*.pt"), key=_steps):
         points = validate(_ready(config, torch.load(snapshot, map_location="cpu"), state["simulated"]), validation)
         history.append((_steps(snapshot), bd_rate(anchor, _curve(points)).percent))
-        report(f"step {history[-1][0]}: {history[-1][1]:+.1f} % against {ANCHOR}")
+        report(f"step {history[-1][0]}: {_signed(history[-1][1])} % against {ANCHOR}")
     card = ModelCard(f"{date.today()}", f"{len(training) // 2} photos and their halves", state["step"],
                      validate(model, validation), history)
     weights.with_suffix(".md").write_text(card.text(weights.name))
@@ -128,6 +128,11 @@ def _steps(snapshot: Path) -> int:
     return int(snapshot.stem.removeprefix("averaged-"))
 
 
+def _signed(percent: float | None) -> str:
+    """A BD-rate for people; there is none where the curves do not overlap, as after few steps."""
+    return "-" if percent is None else f"{percent:+.1f}"
+
+
 @dataclass(frozen=True)
 class ModelCard:
     """What a reader should know about trained weights.
@@ -147,7 +152,7 @@ class ModelCard:
         """The card in Markdown."""
         points = "\n".join(f"| {quality:g} | {rate:.3f} | {psnr:.2f} |"
                            for quality, (rate, psnr) in zip(VALIDATION_QUALITIES, self.points, strict=True))
-        history = "\n".join(f"| {steps} | {'-' if percent is None else format(percent, '+.1f')} |"
+        history = "\n".join(f"| {steps} | {_signed(percent)} |"
                             for steps, percent in self.history)
         return f"""# {name}
 
