@@ -1,0 +1,230 @@
+"""What a fit minimises: the bits of a picture's latents and the error of its synthesis, with all gradients.
+
+Everything is counted in bits: an error is worth `1 / trade` bits a pixel. The work is cut into bands of rows for as
+many threads as there are; bands and the order of sums do not depend on their number, so a fit gives the same file
+with one thread and with many.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from fewbits.codecs.image.overfit.architecture import (
+    GRIDS,
+    MARGIN,
+    NEIGHBOURS,
+    DecoderSize,
+    context_network,
+    grid_shape,
+)
+from fewbits.codecs.image.overfit.parameters import Parameters
+from fewbits.kernels.context_gradient import context_gradient
+from fewbits.kernels.relaxation import descend, relax
+from fewbits.kernels.synthesis_gradient import (
+    RING,
+    keep_active,
+    pixelwise,
+    pixelwise_gradient,
+    residual,
+    residual_gradient,
+    squared_error,
+)
+from fewbits.kernels.upsampling_gradient import upsample, upsample_gradient
+
+BAND = 64  # rows of a task
+ADAM = (0.9, 0.999)
+
+_NOTHING = np.zeros((0, 0), np.float32)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one pass. `squared_error` is summed over all samples, samples being in 0..1."""
+
+    bits: float
+    squared_error: float
+
+
+class Grid:
+    """One latent grid of a picture while it is fitted."""
+
+    def __init__(self, height: int, width: int) -> None:
+        padded = (height + 2 * MARGIN, width + 2 * MARGIN)
+        self.height, self.width = height, width
+        self.latents, self.first, self.second, self.slope, self.distortion_gradient = np.zeros((5, height, width), "f4")
+        self.plane = np.zeros(padded, np.float32)
+        # Even and odd bands write to planes of their own, for their neighbourhoods overlap; so do the finer grid's.
+        self.rate_gradients = np.zeros((4, *padded), np.float32)
+
+    @property
+    def inside(self) -> np.ndarray:
+        """The relaxed latents."""
+        return self.plane[MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+class Objective:
+    """The cost of one picture, at one size of the decoder.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        trade: how many bits a pixel a mean squared error of 1 (on samples in 0..1) is worth, inverted: lambda.
+        finest: the first grid in use, 0 or 1.
+        pool: runs the tasks; None does them one by one.
+    """
+
+    def __init__(self, rgb: np.ndarray, size: DecoderSize, finest: int, pool: ThreadPoolExecutor | None = None) -> None:
+        self.size, self.finest, self.pool = size, finest, pool
+        self.height, self.width = rgb.shape[:2]
+        self.target = np.ascontiguousarray(rgb.transpose(2, 0, 1).astype(np.float32) / 255 - 0.5)
+        self.grids = [Grid(*grid_shape(k, self.height, self.width)) for k in range(finest, GRIDS)]
+        self._neighbours = np.array(NEIGHBOURS[: size.neighbours], np.int64)
+        self._levels = [np.zeros((GRIDS - k, *grid_shape(k, self.height, self.width)), np.float32)
+                        for k in range(GRIDS)]  # level k holds grids k, k + 1, ... at the resolution of grid k
+        self._level_gradients = [np.zeros_like(level) for level in self._levels]
+        ringed = (3, self.height + 2 * RING, self.width + 2 * RING)
+        self._stages = [np.zeros(ringed, np.float32) for _ in range(size.residual_layers + 1)]
+        self._stage_gradients = [np.zeros(ringed, np.float32) for _ in self._stages]
+        self._layer_gradient = np.zeros(ringed, np.float32)
+
+    def relax(self, temperature: float, noise: float, seed: int) -> None:
+        """Makes relaxed latents; see `relaxation.relax`."""
+        tasks = []
+        for number, grid in enumerate(self.grids):
+            for top, bottom in _bands(grid.height):
+                tasks.append((relax, grid.latents[top:bottom], np.float32(temperature), np.float32(noise),
+                              np.uint32((seed * 64 + number) * 4096 + top), MARGIN,
+                              grid.plane[top : bottom + 2 * MARGIN], grid.slope[top:bottom]))
+        self._run(tasks)
+
+    def cost(self, parameters: Parameters, trade: float, gradient: Parameters) -> Cost:
+        """The cost of the relaxed latents. Adds to `gradient` that of the bits, and leaves those of the latents in
+        the grids."""
+        bits = self._rate(parameters, gradient)
+        error = self._distortion(parameters, trade, gradient)
+        return Cost(bits, error)
+
+    def descend(self, step: float, count: int) -> None:
+        """A step of Adam for the latents, the `count`-th."""
+        tasks = []
+        for grid in self.grids:
+            for top, bottom in _bands(grid.height):
+                rows = slice(top, bottom)
+                # Row slices of the four planes would not be contiguous, so a band gets the margin by offset.
+                tasks.append((descend, grid.latents, grid.first, grid.second, grid.rate_gradients, np.float32(1),
+                              grid.distortion_gradient, grid.slope, MARGIN, rows.start, rows.stop, np.float32(step),
+                              np.float32(ADAM[0]), np.float32(ADAM[1]), np.float32(1 - ADAM[0]**count),
+                              np.float32(1 - ADAM[1]**count)))
+        self._run(tasks)
+
+    def _run(self, tasks: Sequence[tuple]) -> list:  # type: ignore[type-arg]
+        if self.pool is None:
+            return [task[0](*task[1:]) for task in tasks]
+        return list(self.pool.map(lambda task: task[0](*task[1:]), tasks))
+
+    def _rate(self, parameters: Parameters, gradient: Parameters) -> float:
+        tasks, sums = [], []
+        for number, grid in enumerate(self.grids):
+            prefix = f"context.{context_network(number + self.finest)}."
+            names = [prefix + part for part in ("first.weight", "first.bias", "second.weight", "second.bias",
+                                                "last.weight")]
+            coarser = self.grids[number + 1] if number + 1 < len(self.grids) else None
+            for place, (top, bottom) in enumerate(_bands(grid.height)):
+                sums.append((names, [np.zeros_like(parameters[name]) for name in names]))
+                tasks.append((context_gradient, grid.plane, coarser.plane if coarser else _NOTHING, self._neighbours,
+                              MARGIN, top, bottom, grid.width, *(parameters[name] for name in names),
+                              grid.rate_gradients[place % 2],
+                              coarser.rate_gradients[2 + place % 2] if coarser else _NOTHING, *sums[-1][1]))
+        for grid in self.grids:
+            grid.rate_gradients[:] = 0
+        bits = sum(self._run(tasks))
+        for names, parts in sums:
+            for name, part in zip(names, parts, strict=True):
+                gradient[name][...] += part
+        return bits
+
+    def _distortion(self, parameters: Parameters, trade: float, gradient: Parameters) -> float:
+        self._upsample(parameters["upsampling"])
+        error = self._synthesise(parameters, trade, gradient)
+        self._upsample_back(parameters["upsampling"], gradient["upsampling"])
+        return error
+
+    def _upsample(self, taps: np.ndarray) -> None:
+        for k in range(GRIDS - 1, -1, -1):
+            level = self._levels[k]
+            if k >= self.finest:
+                level[0] = self.grids[k - self.finest].inside
+            if k < GRIDS - 1:
+                self._run([(upsample, self._levels[k + 1][n], taps[k, min(n, 1)], level[n + 1])
+                           for n in range(GRIDS - 1 - k)])
+
+    def _upsample_back(self, taps: np.ndarray, taps_gradient: np.ndarray) -> None:
+        for k in range(GRIDS):
+            own = self._level_gradients[k]
+            if k >= self.finest:
+                self.grids[k - self.finest].distortion_gradient[:] = own[0]
+            if k < GRIDS - 1:
+                coarser = self._level_gradients[k + 1]
+                coarser[:] = 0
+                sums = np.zeros((GRIDS - 1 - k, taps.shape[2]), np.float32)
+                self._run([(upsample_gradient, self._levels[k + 1][n], taps[k, min(n, 1)], own[n + 1], coarser[n],
+                            sums[n]) for n in range(GRIDS - 1 - k)])
+                taps_gradient[k, 0] += sums[0]
+                taps_gradient[k, 1] += sums[1:].sum(0)
+
+    def _synthesise(self, parameters: Parameters, trade: float, gradient: Parameters) -> float:
+        bands = _bands(self.height)
+        first, first_bias, last = _padded_synthesis(parameters)
+        planes = self._levels[0]
+        self._run([(pixelwise, planes, first, first_bias, last, *band, self._stages[0]) for band in bands])
+        layers = [(parameters[f"synthesis.residual.{i}.weight"], parameters[f"synthesis.residual.{i}.bias"])
+                  for i in range(self.size.residual_layers)]
+        for i, (weight, bias) in enumerate(layers):
+            rectified = i + 1 < len(layers)
+            self._run([(residual, self._stages[i], weight, bias, rectified, *band, self._stages[i + 1])
+                       for band in bands])
+        worth = np.float32(1 / (3 * trade))
+        error = sum(self._run([(squared_error, self._stages[-1], self.target, worth, *band, self._stage_gradients[-1])
+                               for band in bands]))
+        for i in reversed(range(len(layers))):
+            inner = self._stage_gradients[i + 1]
+            if i + 1 < len(layers):
+                inner = self._layer_gradient
+                self._run([(keep_active, self._stages[i], self._stages[i + 1], self._stage_gradients[i + 1], *band,
+                            inner) for band in bands])
+            sums = [(np.zeros_like(layers[i][0]), np.zeros_like(layers[i][1])) for _ in bands]
+            self._run([(residual_gradient, self._stages[i], layers[i][0], self._stage_gradients[i + 1], inner, *band,
+                        self._stage_gradients[i], *s) for band, s in zip(bands, sums, strict=True)])
+            for weight_sum, bias_sum in sums:
+                gradient[f"synthesis.residual.{i}.weight"][...] += weight_sum
+                gradient[f"synthesis.residual.{i}.bias"][...] += bias_sum
+        parts = [tuple(np.zeros_like(a) for a in (first, first_bias, last)) for _ in bands]
+        self._run([(pixelwise_gradient, planes, first, first_bias, last, *band, self._stage_gradients[0],
+                    self._level_gradients[0], *part) for band, part in zip(bands, parts, strict=True)])
+        width = self.size.synthesis_width
+        for first_sum, bias_sum, last_sum in parts:
+            gradient["synthesis.first.weight"][...] += first_sum[: width + 3, :GRIDS]
+            gradient["synthesis.first.bias"][...] += bias_sum[: width + 3]
+            gradient["synthesis.last.weight"][...] += last_sum[:3]
+        return error
+
+    @property
+    def picture(self) -> np.ndarray:
+        """(3, H, W) float32 in about 0..1: what the last pass made of the latents."""
+        return self._stages[-1][:, RING:-RING, RING:-RING] + np.float32(0.5)
+
+
+def _padded_synthesis(parameters: Parameters) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pixelwise layers with the padding that the kernels want."""
+    width = parameters.size.synthesis_width
+    first = np.zeros((width + 4, GRIDS + 1), np.float32)
+    first_bias, last = np.zeros(width + 4, np.float32), np.zeros((4, width), np.float32)
+    first[: width + 3, :GRIDS] = parameters["synthesis.first.weight"]
+    first_bias[: width + 3] = parameters["synthesis.first.bias"]
+    last[:3] = parameters["synthesis.last.weight"]
+    return first, first_bias, last
+
+
+def _bands(height: int) -> list[tuple[int, int]]:
+    return [(top, min(top + BAND, height)) for top in range(0, height, BAND)]

@@ -1,0 +1,181 @@
+"""Bits of latents under a context network, and the gradient of everything that they depend on, in one pass.
+
+For encoders: float32, any order of sums. The integer networks of `context` decide what is coded; this pass only fits
+them. Positions go through gathering, network, likelihood and all the way back while they lie in the nearest cache; for
+networks this small that takes a tenth of the time of a framework's layer by layer.
+"""
+
+import numpy as np
+from numba import float32, float64, int64, njit, void
+
+from fewbits.kernels import dense
+from fewbits.kernels.dense import BLOCK
+from fewbits.kernels.elementary import exp2, log2
+
+MIN_LOG_SCALE, MAX_LOG_SCALE = -5.0, 4.875  # log2 of a Laplacian's mean absolute value
+
+_LOW, _HIGH = np.float32(MIN_LOG_SCALE), np.float32(MAX_LOG_SCALE)
+_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
+_LN2, _LOG2E = np.float32(np.log(2)), np.float32(1 / np.log(2))
+_TINY = np.float32(1e-30)
+
+_PLANE = float32[:, ::1]
+_ROW = float32[::1]
+
+
+@njit(inline="always")
+def _gather(plane, coarse, neighbours, margin, row, column, count, x):  # type: ignore[no-untyped-def]
+    """Fills x with the inputs of `count` positions: causal neighbours, then the nearest latents of the coarser grid."""
+    for i in range(neighbours.shape[0]):
+        source = plane[row + margin + neighbours[i, 0]]
+        begin = column + margin + neighbours[i, 1]
+        for p in range(count):
+            x[i, p] = source[begin + p]
+    if coarse.shape[0]:
+        first = neighbours.shape[0]
+        centre = coarse[(row >> 1) + margin]
+        beside = coarse[(row >> 1) + margin + 2 * (row & 1) - 1]
+        for p in range(count):
+            near = ((column + p) >> 1) + margin
+            far = near + 2 * ((column + p) & 1) - 1
+            x[first, p] = centre[near]
+            x[first + 1, p] = centre[far]
+            x[first + 2, p] = beside[near]
+            x[first + 3, p] = beside[far]
+
+
+@njit(inline="always")
+def _scatter(x_gradient, neighbours, margin, row, column, count, plane_gradient,
+             coarse_gradient):  # type: ignore[no-untyped-def]
+    """Adds the gradient of the inputs to where `_gather` took them from."""
+    for i in range(neighbours.shape[0]):
+        target = plane_gradient[row + margin + neighbours[i, 0]]
+        begin = column + margin + neighbours[i, 1]
+        for p in range(count):
+            target[begin + p] += x_gradient[i, p]
+    if coarse_gradient.shape[0]:
+        first = neighbours.shape[0]
+        centre = coarse_gradient[(row >> 1) + margin]
+        beside = coarse_gradient[(row >> 1) + margin + 2 * (row & 1) - 1]
+        for p in range(count):
+            near = ((column + p) >> 1) + margin
+            far = near + 2 * ((column + p) & 1) - 1
+            centre[near] += x_gradient[first, p]
+            centre[far] += x_gradient[first + 1, p]
+            beside[near] += x_gradient[first + 2, p]
+            beside[far] += x_gradient[first + 3, p]
+
+
+@njit(inline="always", fastmath=True)
+def _laplace(latents, out, count, out_gradient, latent_gradient, bits):  # type: ignore[no-untyped-def]
+    """Bits of latents under Laplacians, integrated over unit steps around them, and their gradients.
+
+    With t = 1 / scale and a distance z from the mean, the probability is exp(-t |z|) sinh(t / 2) where |z| > 1/2, and
+    1 - exp(-t / 2) cosh(t z) nearer the mean.
+    """
+    for p in range(count):
+        log_scale = min(max(out[1, p], _LOW), _HIGH)
+        t = exp2(-log_scale)
+        z = latents[p] - out[0, p]
+        away = abs(z)
+        sign = _ONE if z > _ZERO else -_ONE
+        whole = exp2(-t * _LOG2E)
+        near, far = exp2((away - _HALF) * t * _LOG2E), exp2((-away - _HALF) * t * _LOG2E)
+        inside = max(_ONE - _HALF * (near + far), _TINY)
+        tail = _ONE - whole
+        outside = away > _HALF
+        chosen = log2(tail if outside else inside)
+        bits[p] = _ONE + (away - _HALF) * t * _LOG2E - chosen if outside else -chosen
+        slope = t if outside else _HALF * t * (near - far) / inside
+        change = (away - _HALF * (_ONE + whole) / tail if outside
+                  else _HALF * ((away - _HALF) * near - (-away - _HALF) * -far) / inside)
+        latent_gradient[p] = sign * slope * _LOG2E
+        out_gradient[0, p] = -sign * slope * _LOG2E
+        out_gradient[1, p] = -change * t if _LOW < out[1, p] < _HIGH else _ZERO  # t falls by t ln 2 a unit of log2
+
+
+@njit(inline="always")
+def _keep_active(gradient, activations, rows):  # type: ignore[no-untyped-def]
+    """The way back through a ReLU."""
+    for o in range(rows):
+        g, a = gradient[o], activations[o]
+        for p in range(BLOCK):
+            g[p] = g[p] if a[p] > _ZERO else _ZERO
+
+
+@njit(inline="always")
+def _rectify(activations, rows):  # type: ignore[no-untyped-def]
+    for o in range(rows):
+        a = activations[o]
+        for p in range(BLOCK):
+            a[p] = max(a[p], _ZERO)
+
+
+@njit(float64(_PLANE, _PLANE, int64[:, ::1], int64, int64, int64, int64, _PLANE, _ROW, _PLANE, _ROW, _PLANE,
+              _PLANE, _PLANE, _PLANE, _ROW, _PLANE, _ROW, _PLANE), cache=True, nogil=True, fastmath=True)
+def context_gradient(plane, coarse, neighbours, margin, first_row, last_row, width,  # type: ignore[no-untyped-def]
+                     first, first_bias, second, second_bias, last,
+                     plane_gradient, coarse_gradient, first_sum, first_bias_sum, second_sum, second_bias_sum, last_sum):
+    """Bits of the rows `first_row` to `last_row` of a grid; gradients of the bits are added to where they belong.
+
+    Args:
+        plane: (margin + H + margin, margin + width + margin) float32, the grid with zeros around it.
+        coarse: the next coarser grid, likewise; (0, 0) if there is none.
+        neighbours: (n, 2) causal neighbours, rows and columns away.
+        first, first_bias: (hidden + 2, n + 4), the last two rows giving the linear part of mean and log2 of the scale.
+        second, second_bias: (hidden, hidden). last: (2, hidden).
+        plane_gradient, coarse_gradient, ..._sum: of the same shapes.
+    """
+    hidden = second.shape[0]
+    inputs = first.shape[1]
+    first_back, second_back, last_back = first.T.copy(), second.T.copy(), last.T.copy()
+    no_bias, no_last_bias = np.zeros(max(inputs, hidden), np.float32), np.zeros(2, np.float32)
+    x, x_gradient = np.zeros((inputs, BLOCK), np.float32), np.empty((inputs, BLOCK), np.float32)
+    one, one_gradient = np.empty((hidden + 2, BLOCK), np.float32), np.empty((hidden + 2, BLOCK), np.float32)
+    two, two_gradient = np.empty((hidden, BLOCK), np.float32), np.empty((hidden, BLOCK), np.float32)
+    out, out_gradient = np.empty((2, BLOCK), np.float32), np.empty((2, BLOCK), np.float32)
+    bits, latent_gradient = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    last_bias_sum = np.zeros(2, np.float32)
+    # Back through `last` the gradient needs inputs padded to four.
+    out_padded, last_back_padded = np.zeros((4, BLOCK), np.float32), np.zeros((hidden, 4), np.float32)
+    last_back_padded[:, :2] = last_back
+    one_padded = np.zeros((first_back.shape[1] + 3 & ~3, BLOCK), np.float32)
+    first_back_padded = np.zeros((inputs, one_padded.shape[0]), np.float32)
+    first_back_padded[:, : hidden + 2] = first_back
+    total = 0.0
+    for row in range(first_row, last_row):
+        for column in range(0, width, BLOCK):
+            count = min(BLOCK, width - column)
+            _gather(plane, coarse, neighbours, margin, row, column, count, x)
+            dense.forward(first, first_bias, x, one)
+            _rectify(one, hidden)
+            dense.forward(second, second_bias, one, two)
+            _rectify(two, hidden)
+            dense.forward(last, no_last_bias, two, out)
+            for p in range(BLOCK):
+                out[0, p] += one[hidden, p]
+                out[1, p] += one[hidden + 1, p]
+            latents = plane[row + margin, column + margin :]
+            _laplace(latents, out, count, out_gradient, latent_gradient, bits)
+            target = plane_gradient[row + margin, column + margin :]
+            row_bits = _ZERO
+            for p in range(count):
+                row_bits += bits[p]
+                target[p] += latent_gradient[p]
+            total += row_bits
+            for p in range(count, BLOCK):
+                out_gradient[0, p] = _ZERO
+                out_gradient[1, p] = _ZERO
+            out_padded[:2] = out_gradient
+            dense.weight_gradient(out_gradient, two, last_sum, last_bias_sum)
+            dense.forward(last_back_padded, no_bias, out_padded, two_gradient)
+            _keep_active(two_gradient, two, hidden)
+            dense.weight_gradient(two_gradient, one, second_sum, second_bias_sum)
+            dense.forward(second_back, no_bias, two_gradient, one_gradient)
+            _keep_active(one_gradient, one, hidden)
+            one_gradient[hidden:] = out_gradient
+            dense.weight_gradient(one_gradient, x, first_sum, first_bias_sum)
+            one_padded[: hidden + 2] = one_gradient
+            dense.forward(first_back_padded, no_bias, one_padded, x_gradient)
+            _scatter(x_gradient, neighbours, margin, row, column, count, plane_gradient, coarse_gradient)
+    return total
