@@ -37,6 +37,12 @@ _ENTRIES = (
         settings=(Field("quality", "u8", 0, 224),),
         factory="fewbits.codecs.image.hyperprior.codec:HyperpriorCodec",
     ),
+    Entry(
+        name="overfit", number=2, kind="image", family="overfitted", lossless=False,
+        about="pictures of any kind, slow to encode, fast to decode: a small decoder is fitted to each and sent along",
+        settings=(Field("decoder", "u8", 0, 2), Field("start", "u8", 0, 63), Field("finest", "u8", 0, 1)),
+        factory="fewbits.codecs.image.overfit.codec:OverfitCodec",
+    ),
 )
 _BY_NAME = {e.name: e for e in _ENTRIES}
 _BY_NUMBER = {e.number: e for e in _ENTRIES}

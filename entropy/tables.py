@@ -172,7 +172,7 @@ def gaussian_scale_tables(scales: np.ndarray) -> SymbolTables:
 
 def laplace_scale_tables(scales: np.ndarray) -> SymbolTables:
     """Zero-mean Laplacians integrated over unit steps, one table per scale; `scales`: mean absolute values."""
-    return _scale_tables(scales, lambda x, scale: 0.5 * math.exp(-x / scale))
+    return _scale_tables(scales, _laplace_tail)
 
 
 def logistic_scale_tables(scales: np.ndarray) -> SymbolTables:
@@ -181,18 +181,60 @@ def logistic_scale_tables(scales: np.ndarray) -> SymbolTables:
     return _scale_tables(scales, lambda x, scale: math.exp(-x / scale) / (1 + math.exp(-x / scale)))
 
 
-def _scale_tables(scales: np.ndarray, upper_tail: Callable[[float, float], float]) -> SymbolTables:
-    """Symmetric tables. `upper_tail(x, scale)` is the probability of more than x, for x > 0."""
+def shifted_laplace_tables(scales: np.ndarray, shifts: np.ndarray) -> SymbolTables:
+    """Laplacians integrated over unit steps around integers, one table per pair of a scale and a shift.
+
+    Args:
+        scales: (n,) mean distances from the centre.
+        shifts: (m,) centres, 0 <= shift < 1.
+
+    Returns:
+        Table `i * m + j` is for scale i and shift j.
+    """
     rows, lows = [], []
     for scale in map(float, scales):
-        if not 0 < scale < math.inf:
-            raise ValueError(f"a scale must be a positive number, not {scale}")
-        tails = np.array([upper_tail(k + 0.5, scale) for k in range(MAX_REACH + 1)])
-        reach = int(np.argmax(2 * tails < TAIL)) if 2 * tails[-1] < TAIL else MAX_REACH
-        side = tails[:reach] - tails[1 : reach + 1]
-        rows.append(quantised(np.concatenate([side[::-1], [1 - 2 * tails[0]], side, [2 * tails[reach]]])))
-        lows.append(-reach)
+        for shift in map(float, shifts):
+            row, low = _centred_row(_laplace_tail, scale, shift)
+            rows.append(row)
+            lows.append(low)
     return SymbolTables.from_frequencies(rows, lows)
+
+
+def _laplace_tail(x: float, scale: float) -> float:
+    return 0.5 * math.exp(-x / scale)
+
+
+def _scale_tables(scales: np.ndarray, upper_tail: Callable[[float, float], float]) -> SymbolTables:
+    """Symmetric tables. `upper_tail(x, scale)` is the probability of more than x, for x > 0."""
+    rows, lows = zip(*(_centred_row(upper_tail, float(scale), 0.0) for scale in scales), strict=True)
+    return SymbolTables.from_frequencies(rows, lows)
+
+
+def _centred_row(upper_tail: Callable[[float, float], float], scale: float, centre: float) -> tuple[np.ndarray, int]:
+    """Frequencies of a distribution that is symmetric about `centre`, 0 <= centre < 1, and the table's first symbol.
+
+    Where its tails carry too little, the table ends; the escape gets the rest.
+    """
+    if not 0 < scale < math.inf:
+        raise ValueError(f"a scale must be a positive number, not {scale}")
+    if not 0 <= centre < 1:
+        raise ValueError(f"a centre must be at least 0 and below 1, not {centre}")
+
+    def tail(x: float) -> float:
+        return upper_tail(x, scale) if x > 0 else 1 - upper_tail(-x, scale)
+
+    above, below = (_cut_tails([tail(k + 0.5 + offset) for k in range(MAX_REACH + 1)]) for offset in (-centre, centre))
+    sides = below[:-1] - below[1:], above[:-1] - above[1:]
+    middle = max(1 - (above[0] + below[0]), 0.0)
+    rest = above[-1] + below[-1]
+    return quantised(np.concatenate([sides[0][::-1], [middle], sides[1], [rest]])), 1 - len(below)
+
+
+def _cut_tails(tails: list[float]) -> np.ndarray:
+    """Probabilities of more than 1/2, 3/2, ... steps, up to the first that is negligible."""
+    row = np.array(tails)
+    reach = int(np.argmax(2 * row < TAIL)) if 2 * row[-1] < TAIL else MAX_REACH
+    return row[: reach + 1]
 
 
 def factorised_tables(counts: Sequence[np.ndarray], lows: Sequence[int] | np.ndarray) -> SymbolTables:

@@ -12,7 +12,7 @@ from fewbits.kernels import dense
 from fewbits.kernels.dense import BLOCK
 from fewbits.kernels.elementary import exp2, log2
 
-MIN_LOG_SCALE, MAX_LOG_SCALE = -5.0, 4.875  # log2 of a Laplacian's mean absolute value
+MIN_LOG_SCALE, MAX_LOG_SCALE = -5.0, 4.75  # log2 of a Laplacian's mean absolute value
 
 _LOW, _HIGH = np.float32(MIN_LOG_SCALE), np.float32(MAX_LOG_SCALE)
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)

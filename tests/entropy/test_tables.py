@@ -16,6 +16,7 @@ from fewbits.entropy.tables import (
     laplace_scale_tables,
     logistic_scale_tables,
     quantised,
+    shifted_laplace_tables,
 )
 from fewbits.kernels import rans
 from fewbits.kernels.ans import START, TOTAL
@@ -164,3 +165,29 @@ def test_constriction_uses_the_same_integers(seed: int) -> None:
     coder = constriction.stream.stack.AnsCoder(np.array([START], np.uint32))
     coder.encode_reverse(symbols, model)
     assert np.array_equal(coder.get_compressed(), rans.encode(symbols, np.zeros(size, np.uint16), packed))
+
+
+@pytest.mark.parametrize("scale", [0.04, 0.3, 1.0, 29.0])
+def test_shifted_laplace_tables_hold_the_probabilities_of_unit_steps(scale: float) -> None:
+    shifts = np.arange(8) / 8
+    tables = shifted_laplace_tables(np.array([1.0, scale]), shifts)
+    assert len(tables) == 16
+    for number, shift in enumerate(shifts.tolist()):
+        table, low = tables.table(8 + number), int(tables.lows[8 + number])
+        cumulative = CUMULATIVE[laplace_scale_tables]
+        for place, frequency in enumerate(table[:-1].tolist()):
+            symbol = low + place
+            expected = cumulative(symbol + 0.5 - shift, scale) - cumulative(symbol - 0.5 - shift, scale)
+            assert frequency / TOTAL == pytest.approx(expected, abs=(len(table) + 2) / TOTAL)
+        assert table[-1] / TOTAL < 2.0**-19
+
+
+def test_unshifted_laplace_tables_are_the_zero_mean_ones() -> None:
+    shifted, plain = shifted_laplace_tables(SCALES, np.zeros(1)), laplace_scale_tables(SCALES)
+    assert np.array_equal(shifted.frequencies, plain.frequencies) and np.array_equal(shifted.lows, plain.lows)
+
+
+@pytest.mark.parametrize("shift", [-0.1, 1.0, math.nan])
+def test_shifts_beyond_a_step_are_refused(shift: float) -> None:
+    with pytest.raises(ValueError, match="a centre must be"):
+        shifted_laplace_tables(np.ones(1), np.array([shift]))

@@ -16,10 +16,11 @@ from fewbits.codecs.image.hyperprior.entropy_model import LEVEL_FRACTION
 from fewbits.codecs.image.hyperprior.exact_networks import level_integers
 from fewbits.codecs.image.hyperprior.latent_coder import UNIT, Group, encode_groups, estimate_bits
 from fewbits.codecs.image.hyperprior.transforms import OVERLAP, Sides
-from fewbits.codecs.image.hyperprior.weights import Weights, identity_of, load_weights
+from fewbits.codecs.image.hyperprior.weights import Weights, load_weights
 from fewbits.codecs.image.tiles import Span, tiles
 from fewbits.codecs.media import Image
 from fewbits.codecs.search import highest_within
+from fewbits.codecs.weights import identity_of
 from fewbits.errors import DamagedError
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "hyperprior.safetensors"

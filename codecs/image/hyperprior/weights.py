@@ -1,6 +1,5 @@
 """The weights file: float transforms, integer networks and integer tables in one safetensors file."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
 from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder
 from fewbits.codecs.image.hyperprior.model import HyperpriorModel
+from fewbits.codecs.weights import identity_of
 from fewbits.entropy.tables import SymbolTables
 from fewbits.errors import WeightsError
 
@@ -32,16 +32,6 @@ class Weights:
     identity: bytes
     model: HyperpriorModel
     coder: LatentCoder
-
-
-def identity_of(path: Path) -> bytes:
-    """First 8 bytes of the SHA-256 of a weights file. Raises `WeightsError` if it is missing."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()[:8]
-    except OSError:
-        raise WeightsError(f"The weights {path} are missing: install fewbits with its package data, "
-                           "or train them with `fewbits train hyperprior`.") from None
 
 
 def save_weights(path: Path, model: HyperpriorModel, networks: ExactNetworks, latent_tables: SymbolTables,
