@@ -19,7 +19,7 @@ from fewbits.eval.contenders import contender
 from fewbits.eval.environment import describe_environment
 
 WIDTH, HEIGHT = 768, 512  # the size of the Kodak photos
-SETTING, EFFORT = 50, 5
+SETTING, EFFORT = 50, 1  # for some codecs more effort takes hours
 RIVALS = ("avif", "jpeg")
 REPEATS = 5
 

@@ -15,6 +15,7 @@ from fewbits.eval import metrics
 from fewbits.eval.anchors import ANCHORS, Anchor
 
 QUALITIES = (10, 40, 70)
+EFFORT = 2  # seconds for a codec that fits itself to the picture
 RIVALS = ("jpeg", "webp", "avif")
 
 
@@ -55,14 +56,15 @@ def run(output: Path, progress: Progress = no_progress) -> Iterator[list[Row]]:
     for number, (name, quality) in enumerate(points):
         progress(number / len(points), f"{name}, quality {quality}")
         if quality == QUALITIES[0]:
-            files.decode(files.encode(original, name, Target(quality=quality)).data)  # loads weights, compiles kernels
+            # This loads weights and compiles kernels.
+            files.decode(files.encode(original, name, Target(quality=quality, effort=1)).data)
         row = _neural(original, name, quality, output)
         yield [row] + [_rival(original, ANCHORS[rival], row.size, output, f"{name}-{quality}") for rival in RIVALS]
 
 
 def _neural(original: Image, name: str, quality: int, output: Path) -> Row:
     began = time.perf_counter()
-    data = files.encode(original, name, Target(quality=quality)).data
+    data = files.encode(original, name, Target(quality=quality, effort=EFFORT)).data
     encode_s = time.perf_counter() - began
     path = output / f"{name}-{quality}.fwb"
     path.write_bytes(data)

@@ -10,6 +10,8 @@ from fewbits.errors import InputError
 Progress = Callable[[float, str], None]
 """Called with the share done (0 to 1) and what is being done. May raise to interrupt the work."""
 
+TUNINGS = ("psnr", "msssim")
+
 
 def no_progress(share: float, what: str) -> None:
     """The progress callback for those who do not watch."""
@@ -24,6 +26,10 @@ class Target:
         bits_per_pixel, size: rate aims; `size` is of the whole file, in bytes.
         psnr: distortion aim in dB.
         effort: 1 (fastest) to 9 (slowest).
+        tune: what the picture is coded for, "psnr" or "msssim". An aim of PSNR stays one; codecs with weights for
+            PSNR alone say so in a notice.
+        keep_best: on Ctrl-C (`KeyboardInterrupt`), end with what there is so far, where a codec searches for long
+            and can; otherwise the interrupt goes on to the caller.
     """
 
     quality: float | None = None
@@ -31,6 +37,8 @@ class Target:
     size: int | None = None
     psnr: float | None = None
     effort: int = 5
+    tune: str = "psnr"
+    keep_best: bool = False
 
     def __post_init__(self) -> None:
         aims = [self.quality, self.bits_per_pixel, self.size, self.psnr]
@@ -44,6 +52,8 @@ class Target:
                 raise InputError(f"The target {name.replace('_', ' ')} must be above 0, not {value:g}.")
         if self.effort not in range(1, 10):
             raise InputError(f"Effort goes from 1 to 9, not {self.effort}.")
+        if self.tune not in TUNINGS:
+            raise InputError(f"A picture can be tuned for {' or '.join(TUNINGS)}, not {self.tune}.")
 
 
 @dataclass(frozen=True)

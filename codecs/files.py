@@ -1,7 +1,7 @@
 """Media to the bytes of a `.fwb` file and back: registry and container put together."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fewbits.codecs import registry
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
@@ -77,7 +77,7 @@ def _section_target(target: Target, media: Image, overhead: int) -> Target:
         size = int(target.bits_per_pixel * media.width * media.height / 8)
     if size is None:
         return target
-    return Target(size=max(size - overhead, 1), effort=target.effort)
+    return replace(target, bits_per_pixel=None, size=max(size - overhead, 1))
 
 
 def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_pixels: int = MAX_PIXELS,

@@ -15,19 +15,21 @@ from fewbits.errors import InputError
 
 def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Image, codec: str = "hyperprior", *,
            quality: float | None = None, bits_per_pixel: float | None = None, size: int | None = None,
-           psnr: float | None = None, effort: int = 5, device: str = "cpu") -> bytes:
+           psnr: float | None = None, effort: int = 5, tune: str = "psnr", keep_best: bool = False,
+           device: str = "cpu") -> bytes:
     """Codes a picture into the bytes of a `.fwb` file.
 
     Args:
         source: a file name, an open file, a Pillow picture, or an array (H, W) or (H, W, C) of uint8.
-        quality, bits_per_pixel, size, psnr, effort: see `fewbits.codecs.codec.Target`; at most one aim.
+        quality, bits_per_pixel, size, psnr, effort, tune, keep_best: see `fewbits.codecs.codec.Target`; at most one
+            aim.
         device: "cpu" or "cuda".
 
     Raises:
         InputError: if the source cannot be read or an aim makes no sense.
         WeightsError: if the codec's weights are missing.
     """
-    target = Target(quality, bits_per_pixel, size, psnr, effort)
+    target = Target(quality, bits_per_pixel, size, psnr, effort, tune, keep_best)
     return files.encode(_picture(source), codec, target, device=device).data
 
 

@@ -6,7 +6,7 @@ networks this small that takes a tenth of the time of a framework's layer by lay
 """
 
 import numpy as np
-from numba import float32, float64, int64, njit, void
+from numba import float32, float64, int64, njit
 
 from fewbits.kernels import dense
 from fewbits.kernels.dense import BLOCK

@@ -66,17 +66,18 @@ def relax(latents, temperature, noise, seed, margin, plane, slope):  # type: ign
             back[x] = inner * outer
 
 
-@njit(void(_PLANE, _PLANE, _PLANE, float32[:, :, ::1], float32, _PLANE, _PLANE, int64, int64, int64, float32,
-           float32, float32, float32, float32), cache=True, nogil=True, fastmath=True)
-def descend(latents, first, second, rate_gradients, rate_weight, distortion_gradient, slope,
-            margin, first_row, last_row, step, decay1, decay2, correction1, correction2):  # type: ignore[no-untyped-def]
+@njit(void(_PLANE, _PLANE, _PLANE, float32[:, :, ::1], _PLANE, _PLANE, int64, int64, int64, float32,
+           float32, float32, float32, float32, float32), cache=True, nogil=True, fastmath=True)
+def descend(latents, first, second, rate_gradients, distortion_gradient, slope,
+            margin, first_row, last_row, step, decay1, decay2, correction1, correction2, floor):  # type: ignore[no-untyped-def]
     """Adam's step for some rows of a grid, from the gradients of its relaxed latents.
 
     Args:
         latents, first, second: (H, W): the latents and the two moments, all updated.
-        rate_gradients: (n, H + 2 margin, W + 2 margin), to be summed. rate_weight: their weight.
+        rate_gradients: (n, H + 2 margin, W + 2 margin), to be summed.
         distortion_gradient: (H, W). slope: (H, W), from `relax`.
         step: learning rate. decay1, decay2: of the moments. correction1, correction2: 1 - decay ** steps.
+        floor: added to the second moment, so that a latent without a say does not move with every whim of the noise.
     """
     width = latents.shape[1]
     for y in range(first_row, last_row):
@@ -85,7 +86,7 @@ def descend(latents, first, second, rate_gradients, rate_weight, distortion_grad
             g = _ZERO
             for n in range(rate_gradients.shape[0]):
                 g += rate_gradients[n, y + margin, x + margin]
-            g = (rate_weight * g + d[x]) * back[x]
+            g = (g + d[x]) * back[x]
             m[x] = decay1 * m[x] + (_ONE - decay1) * g
             v[x] = decay2 * v[x] + (_ONE - decay2) * g * g
-            value[x] -= step * (m[x] / correction1) / (np.sqrt(v[x] / correction2) + np.float32(1e-12))
+            value[x] -= step * (m[x] / correction1) / (np.sqrt(v[x] / correction2 + floor) + np.float32(1e-12))

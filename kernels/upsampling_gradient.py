@@ -36,7 +36,7 @@ def _combine(plane, row, taps, padded):  # type: ignore[no-untyped-def]
 @njit(void(_PLANE, _ROW, _PLANE), cache=True, nogil=True, fastmath=True)
 def upsample(plane, taps, result):  # type: ignore[no-untyped-def]
     """Fills `result`, (2 H or 2 H - 1, 2 W or 2 W - 1), from `plane`, (H, W), with the four taps of a phase."""
-    height, width = plane.shape
+    width = plane.shape[1]
     padded = np.empty(width + 4, np.float32)
     wide = np.empty(2 * width, np.float32)
     f0, f1, f2, f3 = taps[0], taps[1], taps[2], taps[3]

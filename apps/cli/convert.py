@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -35,13 +35,19 @@ def encode(
     size: Annotated[int | None, typer.Option(help="Aim at a file of at most this many bytes.")] = None,
     psnr: Annotated[float | None, typer.Option(help="Aim at this PSNR, in dB.")] = None,
     effort: Annotated[int, typer.Option(min=1, max=9, help="1 (fastest) to 9 (slowest).")] = 5,
+    tune: Annotated[Literal["psnr", "msssim"], typer.Option(help="The metric that the picture is coded for.")] = "psnr",
+    keep_best: Annotated[
+        bool,
+        typer.Option("--keep-best", help="On Ctrl-C, finish with what is fitted so far instead of writing nothing."),
+    ] = False,
     device: Device = "cpu",
     max_pixels: MaxPixels = None,
     overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a file.")] = False,
 ) -> None:
     """Encode a picture, or a folder of pictures, to .fwb files."""
-    target = Target(quality=quality, bits_per_pixel=bits_per_pixel, size=size, psnr=psnr, effort=effort)
+    target = Target(quality=quality, bits_per_pixel=bits_per_pixel, size=size, psnr=psnr, effort=effort, tune=tune,
+                    keep_best=keep_best)
     check_device(device)
     jobs = paths.plan(source, output, paths.PICTURES, ".fwb", "-fwb")
 

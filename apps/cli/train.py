@@ -12,11 +12,6 @@ from fewbits.errors import InputError
 app = typer.Typer(name="train", help="Train a codec.", no_args_is_help=True)
 
 
-@app.callback()
-def _recipes() -> None:
-    """Train a codec."""  # with a callback, `hyperprior` stays a word of its own while it is the only recipe
-
-
 @app.command()
 def hyperprior(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of photos.")],
@@ -41,3 +36,21 @@ def hyperprior(
     weights = output / "hyperprior.safetensors"
     export(output, data, weights)
     print(f"To use the weights, copy {weights} and its model card to codecs/image/weights/.")
+
+
+@app.command()
+def overfit(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of photos.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for finished starts and the weights.")
+    ] = Path("runs/overfit"),
+) -> None:
+    """Train the starts of the image codec `overfit`. A run that was interrupted goes on after its last start."""
+    if not data.is_dir():
+        raise InputError(f"There is no folder {data}.")
+    from fewbits.apps.train import overfit as recipe
+
+    weights = output / "overfit.safetensors"
+    with progress_bar() as progress:
+        recipe.train(data, output, weights, progress=progress)
+    print(f"To use the weights, copy {weights} to codecs/image/weights/.")

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +113,7 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(
 
 def test_unknown_options_are_exit_code_2(fewbits) -> None:
     assert fewbits("encode", "a.png", "--effort", "11").returncode == 2
+    assert fewbits("encode", "a.png", "--tune", "ssim").returncode == 2
     assert fewbits("melt").returncode == 2
 
 
@@ -133,6 +135,45 @@ def test_each_kind_of_bad_stream_has_its_own_sentence(fewbits, tmp_path: Path) -
     for content in (b"", b"\x89PNG\r\n\x1a\n and more", b"FWB\xff\x01", b"FWB\x01\x01"):
         sentences.add(one_sentence(fewbits("decode", "-", stdin=content)))
     assert len(sentences) == 4
+
+
+SEARCHING = """
+import signal, sys, time
+from fewbits.apps.cli.main import main
+from fewbits.codecs import files
+
+def encode(media, codec, target, **options):
+    try:
+        print("searching", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        if not target.keep_best:
+            raise
+    return files.Encoded(b"the best so far", None, (), {})
+
+files.encode = encode
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
+main()
+"""
+
+
+@pytest.mark.parametrize("keep_best", [True, False])
+def test_an_interrupt_reaches_the_codec(keep_best: bool, root: Path, smooth_png: Path, tmp_path: Path) -> None:
+    """A codec that searches for long decides what Ctrl-C ends: the search, or everything, leaving nothing behind."""
+    command = [sys.executable, "-c", SEARCHING, "encode", "smooth.png", *["--keep-best"] * keep_best]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
+                          env=environment) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"searching\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert b"Traceback" not in errors
+    if keep_best:
+        assert process.returncode == 0
+        assert (tmp_path / "smooth.fwb").read_bytes() == b"the best so far"
+    else:
+        assert process.returncode != 0
+        assert os.listdir(tmp_path) == ["smooth.png"]
 
 
 def test_eval_writes_records_and_a_page(fewbits, smooth_png: Path, tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from PIL import Image as PillowImage
 from typer.testing import CliRunner, Result
 
 from fewbits.apps.cli.main import app
+from fewbits.codecs import files
+from fewbits.codecs.codec import Target
+from fewbits.codecs.media import Image
 
 
 @pytest.fixture
@@ -65,6 +68,20 @@ def test_json_has_what_programs_need(run, smooth_png: Path, tmp_path: Path) -> N
 def test_notices_reach_the_user(run, smooth_png: Path) -> None:
     assert "could not be met" in run("encode", "smooth.png", "--size", "5").stderr
     assert json.loads(run("encode", "smooth.png", "-y", "--size", "5", "--json").stdout)["notices"]
+
+
+def test_options_reach_the_codec(run, smooth_png: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, store = [], files.encode
+
+    def listen(media: Image, codec: str, target: Target, **options: object) -> files.Encoded:
+        targets.append(target)
+        return store(media, codec, target, **options)
+
+    monkeypatch.setattr(files, "encode", listen)
+    assert run("encode", "smooth.png").exit_code == 0
+    options = ("--psnr", "31", "--effort", "3", "--tune", "msssim", "--keep-best", "-y")
+    assert run("encode", "smooth.png", *options).exit_code == 0
+    assert targets == [Target(), Target(psnr=31, effort=3, tune="msssim", keep_best=True)]
 
 
 def test_existing_files_need_y(run, storing_codec: bytes, smooth_png: Path, tmp_path: Path) -> None:

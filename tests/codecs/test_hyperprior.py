@@ -136,6 +136,11 @@ def test_targets_that_cannot_be_met_are_reported(photo):
     assert "cannot be reached" in files.encode(Image(photo), target=Target(psnr=70)).notices[0]
 
 
+def test_another_tuning_is_reported():
+    notices = files.encode(Image(smooth(8, 8)), target=Target(tune="msssim")).notices
+    assert len(notices) == 1 and "one set of weights, for PSNR" in notices[0]
+
+
 def test_unknown_codec_is_an_input_error():
     with pytest.raises(InputError, match="hyperprior"):
         files.encode(Image(smooth(8, 8)), "nonsense")

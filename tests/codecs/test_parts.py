@@ -5,9 +5,11 @@ import zlib
 import numpy as np
 import pytest
 
-from fewbits.codecs.codec import Target
+from fewbits.codecs import files
+from fewbits.codecs.codec import Stream, Target
 from fewbits.codecs.image.alpha import decode_alpha, encode_alpha
 from fewbits.codecs.image.tiles import spans
+from fewbits.codecs.media import Image
 from fewbits.codecs.search import highest_within
 from fewbits.errors import DamagedError, InputError
 
@@ -61,7 +63,27 @@ def test_wrong_alpha_is_an_error(data):
 
 
 @pytest.mark.parametrize("aims", [{"quality": 101}, {"quality": -1}, {"size": 0}, {"psnr": -3.0}, {"effort": 0},
-                                  {"quality": 50, "psnr": 30}, {"bits_per_pixel": float("nan")}])
+                                  {"quality": 50, "psnr": 30}, {"bits_per_pixel": float("nan")}, {"tune": "ssim"}])
 def test_senseless_targets_are_refused(aims):
     with pytest.raises(InputError):
         Target(**aims)
+
+
+@pytest.mark.parametrize(("aim", "size"), [({"size": 1000}, 1000), ({"bits_per_pixel": 8.0}, 20 * 30)])
+def test_codecs_see_how_the_user_wants_it(monkeypatch, aim, size):
+    """A rate for the file becomes one for the sections, and what else the user asks for stays."""
+    targets = []
+
+    class Listener:
+        weights_id = bytes(8)
+
+        def encode(self, media: Image, target: Target, progress: object) -> Stream:
+            targets.append(target)
+            return Stream({"quality": 1}, [b"x"])
+
+    monkeypatch.setattr(files.registry, "create", lambda name, device: Listener())
+    picture = Image(np.zeros((20, 30, 3), np.uint8))
+    files.encode(picture, target=Target(effort=7, tune="msssim", keep_best=True, **aim))
+    found = targets[0]
+    assert (found.effort, found.tune, found.keep_best, found.bits_per_pixel) == (7, "msssim", True, None)
+    assert 0 < size - found.size < 50

@@ -57,6 +57,8 @@ class HyperpriorCodec(Codec[Image]):
         notices = []
         if media.bits == 16:
             notices.append("This codec works with 8 bits per sample: the 16-bit samples were rounded.")
+        if target.tune != "psnr":
+            notices.append("hyperprior has one set of weights, for PSNR: it cannot be tuned.")
         alpha = [encode_alpha(media.pixels[..., -1])] if media.channels in (2, 4) else []
         picture = _Picture(self._weights, self.device, media)
         code, notice = self._choose(picture, target, sum(map(len, alpha)), progress)

@@ -1,5 +1,6 @@
 """The `overfit` image codec: a small decoder is fitted to each picture and sent with it."""
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,13 +23,13 @@ class OverfitCodec(Codec[Image]):
     """Lossy codec for pictures with 8 bits per sample: encoding takes minutes, decoding a fraction of a second.
 
     Args:
-        device: not used; everything runs on the CPU.
+        device: where fits run; decoding is the CPU's.
     """
 
     name, kind, family, lossless = "overfit", "image", "overfitted", False
 
     def __init__(self, device: str = "cpu", weights: Path = WEIGHTS) -> None:
-        self.weights_path = weights
+        self.device, self.weights_path = device, weights
 
     @cached_property
     def weights_id(self) -> bytes:
@@ -42,7 +43,8 @@ class OverfitCodec(Codec[Image]):
         """Codes a picture; see `Codec.encode`. `target.size` is that of the sections."""
         from fewbits.codecs.image.overfit.fitting import fit  # what only encoders need
 
-        return pack(fit(media.rgb(), _without_alpha(target, media), self._starts, progress), media, self._starts)
+        fitted = fit(media.rgb(), _without_alpha(target, media), self._starts, progress, self.device)
+        return pack(fitted, media, self._starts)
 
     def decode(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Image:
         """Decodes a picture; see `Codec.decode`. A damaged tile has latents of 0, damaged opacity is opaque."""
@@ -110,4 +112,4 @@ def _without_alpha(target: Target, media: Image) -> Target:
     if target.size is None or media.channels not in (2, 4):
         return target
     alpha = encode_alpha(media.pixels[..., -1])
-    return Target(size=max(target.size - len(alpha), 1), effort=target.effort)
+    return replace(target, size=max(target.size - len(alpha), 1))

@@ -5,26 +5,40 @@ where a fit begins (networks and an analysis that were trained once, and are shi
 (compiled kernels that go forward and back while a block is in the cache).
 """
 
+import math
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fewbits.codecs.codec import Progress, Target
-from fewbits.codecs.image.overfit.aims import Aim, aim_of
+from fewbits.codecs.image.overfit.aims import Aim
 from fewbits.codecs.image.overfit.analysis import propose
-from fewbits.codecs.image.overfit.architecture import GRIDS, SIZES
+from fewbits.codecs.image.overfit.architecture import CONTEXT_NETWORKS, GRIDS, SIZES, DecoderSize
 from fewbits.codecs.image.overfit.fitted import Fitted
+from fewbits.codecs.image.overfit.latent_coder import LatentCoder
+from fewbits.codecs.image.overfit.networks import difference_bits
 from fewbits.codecs.image.overfit.objective import Cost, Objective
 from fewbits.codecs.image.overfit.parameters import Parameters
+from fewbits.codecs.image.overfit.reconstruction import Reconstruction
 from fewbits.codecs.image.overfit.rounding import Rounding, leave_unchanged_what_pays_not
 from fewbits.codecs.image.overfit.starts import Starts
 
+if TYPE_CHECKING:
+    from fewbits.codecs.image.overfit.torch_objective import TorchObjective
+
 ROUNDING_BEGINS = 0.8  # share of the steps after which networks are used rounded, as a file has them
 LEAST_SCALE = 2.0**-8  # of a tensor's differences from the start
+BIAS_RATE = 0.03  # learning rate of biases where nothing else of the networks is fitted
+DEAR_NETWORKS = 0.3  # share of the bits from which on it is tried to do with nearly none for networks
 PRICE = 1.0  # of parameters: how much of their estimated bits counts
+MAX_RETURNS = 4
+RETURN = 0.35  # share of the steps from where a fit that missed its aim goes on; later, latents hardly move any more
+AIM_LOOKS = tuple(0.1 + 0.05 * i for i in range(13))  # shares of the steps after which the trade is steered to an aim
 FINEST_CHECKS = (0.15, 0.5)  # shares of the steps after which the finest grid may be dropped
 
 
@@ -41,7 +55,7 @@ class Schedule:
 
     size: int
     steps: int
-    latent_rate: float = 0.1
+    latent_rate: float = 0.08
     network_rate: float = 4e-3
     temperature: tuple[float, float] = (0.3, 0.06)
     noise: tuple[float, float] = (0.25, 0.12)
@@ -54,9 +68,12 @@ class Schedule:
                 self.noise[0] + share * (self.noise[1] - self.noise[0]))
 
 
-SCHEDULES = {1: Schedule(0, 60), 2: Schedule(0, 420), 3: Schedule(0, 1000), 4: Schedule(1, 1600), 5: Schedule(1, 3000),
+SCHEDULES = {1: Schedule(0, 60), 2: Schedule(0, 340), 3: Schedule(0, 1000), 4: Schedule(1, 1600), 5: Schedule(1, 3000),
              6: Schedule(2, 6000), 7: Schedule(2, 11_000), 8: Schedule(2, 22_000), 9: Schedule(2, 44_000)}
 """By effort. With two cores and 768x512: about 4 s, 20 s, 40 s, 90 s, 3 min, 8 min, 15 min, 30 min, an hour."""
+
+
+Objectives = Callable[[np.ndarray, DecoderSize, int], "Objective | TorchObjective"]
 
 
 class NetworkOptimiser:
@@ -84,22 +101,40 @@ class Fit:
     Args:
         rgb: (H, W, 3) uint8.
         trade: lambda, the worth of a bit a pixel in mean squared error of samples in 0..1.
+        objectives: makes the objective of a picture, for a size of the decoder and a finest grid.
+        only_biases: leave the networks those of the start, but for a few biases that take next to no bits.
     """
 
-    def __init__(self, rgb: np.ndarray, schedule: Schedule, trade: float, starts: Starts,
-                 pool: ThreadPoolExecutor) -> None:
-        self.rgb, self.schedule, self.trade, self.starts, self.pool = rgb, schedule, trade, starts, pool
+    def __init__(self, rgb: np.ndarray, schedule: Schedule, trade: float, starts: Starts, objectives: Objectives,
+                 only_biases: bool = False) -> None:
+        self.rgb, self.schedule, self.trade, self.starts, self.objectives = rgb, schedule, trade, starts, objectives
         self.size = SIZES[schedule.size]
         self.start = starts.nearest(schedule.size, trade)
         self.parameters = Parameters.from_networks(self.size, starts.networks(schedule.size, self.start))
-        self.objective = Objective(rgb, self.size, 0, pool)
+        self.objective = objectives(rgb, self.size, 0)
         self.optimiser = NetworkOptimiser(self.parameters)
-        filters = starts.by_size[schedule.size][self.start].filters
-        for grid, latents in zip(self.objective.grids, propose(self.objective.target, filters), strict=True):
-            grid.latents[:] = latents
+        self._free = Parameters(self.size)
+        for name, view in self._free.views.items():
+            view[...] = name in _cheap_biases(self.size) or not only_biases
         self.origin = self.parameters.flat.copy()
+        if only_biases:
+            self._begin_with_mean_colour()
+        else:
+            self._begin_with_proposal()
         self.rounding: Rounding | None = None
         self.steps_done = 0
+
+    def _begin_with_proposal(self) -> None:
+        """Latents as the start's analysis proposes them."""
+        filters = self.starts.by_size[self.schedule.size][self.start].filters
+        for grid, latents in zip(self.objective.grids, propose(self.objective.target, filters), strict=True):
+            grid.latents[:] = latents
+
+    def _begin_with_mean_colour(self) -> None:
+        """Latents of 0 and a bias that gives the mean colour: all that a picture without content needs."""
+        self.rounded_cost()
+        missing = (self.objective.target + np.float32(0.5) - self.objective.picture).mean((1, 2))
+        self.parameters[f"synthesis.residual.{self.size.residual_layers - 1}.bias"][...] += missing
 
     @property
     def pixels(self) -> int:
@@ -112,6 +147,7 @@ class Fit:
         self.objective.relax(temperature, noise, self.steps_done + 1)
         cost = self.objective.cost(self.rounded_parameters(), self.trade, gradient)
         self._add_price(gradient)
+        gradient.flat *= self._free.flat
         self.optimiser.step(gradient, network_rate)
         self.objective.descend(latent_rate, self.steps_done + 1)
         self.steps_done += 1
@@ -129,6 +165,13 @@ class Fit:
         for name, view in difference.views.items():
             scale = np.abs(view).mean() + LEAST_SCALE
             gradient[name][...] += PRICE / np.log(2) / scale * np.sign(view)
+
+    def psnr(self, cost: Cost) -> float:
+        """PSNR of the last pass, whose cost is given, in dB."""
+        error = cost.squared_error
+        if self.objective.perceptual:  # the cost has something else in its place
+            error = float(np.square(self.objective.picture - self.objective.target - np.float32(0.5)).sum())
+        return -10 * math.log10(max(error / (3 * self.pixels), 1e-10))
 
     def rounded_cost(self) -> Cost:
         """The cost of rounded latents."""
@@ -153,7 +196,7 @@ class Fit:
         if self.rounded_total() > before:
             finest.latents[:] = kept
             return
-        objective = Objective(self.rgb, self.size, 1, self.pool)
+        objective = self.objectives(self.rgb, self.size, 1)
         for new, old in zip(objective.grids, self.objective.grids[1:], strict=True):
             new.latents[:], new.first[:], new.second[:] = old.latents, old.first, old.second
         self.objective = objective
@@ -164,54 +207,113 @@ class Fit:
         return [None] * (GRIDS - len(grids)) + grids
 
 
-def fit(rgb: np.ndarray, target: Target, starts: Starts, progress: Progress) -> Fitted:
+def fit(rgb: np.ndarray, target: Target, starts: Starts, progress: Progress, device: str = "cpu") -> Fitted:
     """Fits a decoder to a picture.
 
     Args:
         rgb: (H, W, 3) uint8.
         target: an aim of rate is for all sections of the file together.
+        device: of torch where it is not "cpu"; the compiled kernels work on the CPU.
 
     Raises:
         KeyboardInterrupt: when interrupted, unless the target asks for the best so far.
     """
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        schedule = SCHEDULES[target.effort]
-        aim = aim_of(target, rgb.shape[0] * rgb.shape[1])
-        work = Fit(rgb, schedule, aim.first_trade, starts, pool)
+        aim = Aim(target, rgb.shape[0] * rgb.shape[1])
+        objectives = _objectives(target, device, pool)
+        work = Fit(rgb, SCHEDULES[target.effort], aim.trade, starts, objectives)
         try:
-            _run(work, aim, progress)
+            fitted = _fit_to_aim(work, aim, progress)
+            if _networks_bits(work, fitted) < DEAR_NETWORKS * _measured(work, fitted)[0]:
+                return fitted
+            gentle = replace(work.schedule, network_rate=BIAS_RATE)
+            modest = Fit(rgb, gentle, aim.trade, starts, objectives, only_biases=True)
+            return min(fitted, _fit_to_aim(modest, aim, progress), key=lambda result: _worth(work, result))
         except KeyboardInterrupt:
             if not target.keep_best:
                 raise
-        progress(1.0, "rounding networks")
-        return _finish(work, aim)
+            progress(1.0, "interrupted: finishing with what is fitted so far")
+            return _finish(work)
+
+
+def _objectives(target: Target, device: str, pool: ThreadPoolExecutor) -> Objectives:
+    """What makes objectives for a target, on a device."""
+    perceptual = target.tune == "msssim"
+    if device == "cpu":
+        return lambda rgb, size, finest: Objective(rgb, size, finest, pool, perceptual)
+    from fewbits.codecs.image.overfit.torch_objective import TorchObjective
+
+    return lambda rgb, size, finest: TorchObjective(rgb, size, finest, device, perceptual)
+
+
+def _cheap_biases(size: DecoderSize) -> set[str]:
+    """Parameters that stay free in the fit of a picture that is not worth networks of its own: how likely zeros are
+    in each grid, and a colour."""
+    return ({f"context.{number}.first.bias" for number in range(CONTEXT_NETWORKS)}
+            | {f"synthesis.residual.{size.residual_layers - 1}.bias"})
+
+
+def _fit_to_aim(work: Fit, aim: Aim, progress: Progress) -> Fitted:
+    """A whole fit, and returns to its last part while it misses the aim."""
+    results = []
+    for _ in range(1 + MAX_RETURNS):
+        _run(work, aim, progress)
+        fitted = _finish(work)
+        bits, psnr = _measured(work, fitted)
+        if aim.is_met(bits, psnr):
+            return fitted
+        results.append((aim.miss(bits, psnr), fitted))
+        aim.learn(bits, psnr)
+        work.steps_done = min(int(RETURN * work.schedule.steps), work.schedule.steps - 1)
+    return replace(min(results, key=lambda result: result[0])[1], notices=(aim.regret,))
 
 
 def _run(work: Fit, aim: Aim, progress: Progress) -> None:
-    """All steps, with the trade steered towards the aim."""
-    steps, begun = work.schedule.steps, time.monotonic()
+    """The steps that are left, with the trade steered towards the aim."""
+    steps, first, begun = work.schedule.steps, work.steps_done, time.monotonic()
     checks = {max(int(share * steps), 1) for share in FINEST_CHECKS}
+    looks = set() if aim.is_fixed else {max(round(share * steps), 1) for share in AIM_LOOKS}
     while work.steps_done < steps:
         cost = work.step()
-        if work.steps_done in checks:
+        done = work.steps_done
+        if done in checks:
             work.drop_finest_if_it_pays()
-        if work.steps_done == int(ROUNDING_BEGINS * steps):
+        if done >= ROUNDING_BEGINS * steps and work.rounding is None:
             work.rounding = Rounding(work)
-        if aim.wants_look(work.steps_done, steps):
-            work.trade = aim.steered(work.trade, work.rounded_cost(), work.pixels)
-        left = (time.monotonic() - begun) * (steps / work.steps_done - 1)
-        progress(work.steps_done / steps, _report(cost, work.pixels, left))
+        if done in looks:
+            now = work.rounded_cost()
+            work.trade = aim.steered(work.trade, now.bits, work.psnr(now))
+        left = (time.monotonic() - begun) * (steps - done) / (done - first)
+        progress(done / steps, f"fitting: {cost.bits / work.pixels:.3f} bpp, {work.psnr(cost):.2f} dB, "
+                               f"{left:.0f} s left")
 
 
-def _finish(work: Fit, aim: Aim) -> Fitted:
+def _finish(work: Fit) -> Fitted:
     """The integers of the fit."""
     rounding = work.rounding or Rounding(work)
     networks = rounding.networks(work.parameters)
-    work.parameters = Parameters.from_networks(work.size, networks)
+    work.parameters.flat[:] = Parameters.from_networks(work.size, networks).flat
     networks = leave_unchanged_what_pays_not(work, networks, rounding.shifts)
     return Fitted(work.schedule.size, work.start, work.objective.finest, networks, rounding.shifts, work.integers())
 
 
-def _report(cost: Cost, pixels: int, seconds_left: float) -> str:
-    psnr = -10 * np.log10(max(cost.squared_error / (3 * pixels), 1e-10))
-    return f"fitting: {cost.bits / pixels:.3f} bpp, {psnr:.2f} dB, {seconds_left:.0f} s left"
+def _networks_bits(work: Fit, fitted: Fitted) -> float:
+    start = work.starts.networks(fitted.size, fitted.start)
+    return difference_bits(fitted.networks, start, work.size, work.starts.tables, fitted.shifts)
+
+
+def _worth(work: Fit, fitted: Fitted) -> float:
+    """Bits and the worth of the error in bits; less is better."""
+    bits, psnr = _measured(work, fitted)
+    return bits + work.pixels * 10 ** (-psnr / 10) / work.trade
+
+
+def _measured(work: Fit, fitted: Fitted) -> tuple[float, float]:
+    """Bits of the sections, and the PSNR of the decoded picture."""
+    height, width = work.rgb.shape[:2]
+    bits = _networks_bits(work, fitted)
+    coder = LatentCoder(work.size, fitted.networks, work.starts.tables)
+    bits += sum(coder.estimate_bits(tile) for tile in coder.symbols(fitted.latents, height, width))
+    samples = Reconstruction(fitted.latents, fitted.networks, height, width).samples()
+    error = float(np.square(samples.astype(np.float32) - work.rgb).mean(dtype=np.float64))
+    return bits, 10 * math.log10(255**2 / max(error, 1e-10))

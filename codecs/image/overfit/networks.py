@@ -54,7 +54,7 @@ def _reach(weight: np.ndarray, limit: int) -> np.ndarray:
 class CodedDifference:
     """How the difference of one tensor from its start is coded."""
 
-    kind: int  # its byte at the beginning of the section
+    kind: int  # its byte in the section; 0 where there is no difference
     symbols: np.ndarray
     index: np.ndarray
     bits: float
@@ -87,13 +87,18 @@ def coded_difference(difference: np.ndarray, tables: SymbolTables, shift: int) -
 def difference_bits(networks: Networks, start: Networks, size: DecoderSize, tables: SymbolTables,
                     shifts: dict[str, int]) -> float:
     """Ideal size in bits of what `encode_networks` gives."""
-    parts = _differences(networks, start, size, tables, shifts)
-    return 8.0 * len(parts) + sum(part.bits for part in parts) if any(part.kind for part in parts) else 0.0
+    changed = [part for part in _differences(networks, start, size, tables, shifts) if part.kind]
+    return 8.0 * (_mask_bytes(size) + len(changed)) + sum(part.bits for part in changed) if changed else 0.0
+
+
+def _mask_bytes(size: DecoderSize) -> int:
+    return -(-len(size.shapes()) // 8)
 
 
 def encode_networks(networks: Networks, start: Networks, size: DecoderSize, tables: SymbolTables,
                     shifts: dict[str, int]) -> bytes:
-    """The section of the networks: one byte for each tensor, and the differences that are not 0.
+    """The section of the networks: a bit for each tensor that says whether it differs from the start, a byte for each
+    that does, and the differences.
 
     Args:
         tables: those of the context networks.
@@ -110,21 +115,24 @@ def encode_networks(networks: Networks, start: Networks, size: DecoderSize, tabl
     for part in parts:
         if part.kind:
             encoder.add(part.symbols, tables, part.index)
-    return bytes(part.kind for part in parts) + encoder.finish()
+    mask = np.packbits([part.kind > 0 for part in parts], bitorder="little").tobytes()
+    return mask + bytes(part.kind for part in parts if part.kind) + encoder.finish()
 
 
 def decode_networks(data: bytes, start: Networks, size: DecoderSize, tables: SymbolTables) -> Networks:
     """Inverse of `encode_networks`. Raises `StreamError` for bytes that it would not write."""
-    names = list(size.shapes())
-    kinds, coded = data[: len(names)], data[len(names) :]
-    if not any(kinds):  # nothing is coded, and zeros at the end may be left out
-        if coded:
-            raise DamagedError("The section of the networks is damaged: it goes on where nothing is left.")
+    if not data:
         return dict(start)
-    decoder = Decoder(coded)
-    networks = {}
-    for name, kind in zip(names, kinds.ljust(len(names), b"\0"), strict=True):
-        networks[name] = start[name] if kind == 0 else _changed(start[name], decoder, kind, tables)
+    names, begin = list(size.shapes()), _mask_bytes(size)
+    changed = np.unpackbits(np.frombuffer(data[:begin], np.uint8), bitorder="little").tolist()
+    end = begin + sum(changed)
+    if not any(changed) or any(changed[len(names) :]) or len(data) < end:
+        raise DamagedError("The section of the networks is damaged: what it says about its parts cannot be.")
+    decoder, kinds = Decoder(data[end:]), iter(data[begin:end])
+    networks = dict(start)
+    for name, differs in zip(names, changed, strict=False):
+        if differs:
+            networks[name] = _changed(start[name], decoder, next(kinds), tables)
     decoder.finish()
     try:
         check_ranges(networks, size)
@@ -136,7 +144,7 @@ def decode_networks(data: bytes, start: Networks, size: DecoderSize, tables: Sym
 def _changed(start: np.ndarray, decoder: Decoder, kind: int, tables: SymbolTables) -> np.ndarray:
     """A tensor, from the difference that comes next."""
     shift, number = divmod(kind - 1, CLASSES)
-    if shift > MAX_SHIFT:
+    if not 0 <= shift <= MAX_SHIFT:
         raise DamagedError(f"The section of the networks is damaged: there is no way {kind} of coding differences.")
     symbols = decoder.decode(tables, np.full(start.shape, _CLASS_TABLES[number], np.uint16)).astype(np.int64)
     changed = start + (symbols << shift)
@@ -145,12 +153,13 @@ def _changed(start: np.ndarray, decoder: Decoder, kind: int, tables: SymbolTable
     return changed.astype(np.int32)
 
 
-def initial_networks(size: DecoderSize) -> dict[str, np.ndarray]:
-    """Where fits begin that have no trained start: real numbers, float64, by name; always the same.
+def initial_networks(size: DecoderSize, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random networks to train starts from: real numbers, float64, by name.
 
-    Context networks pass something on, planes are upsampled linearly, the synthesis is silent but for small numbers.
+    Context networks pass their inputs on and expect scales of 1/2, planes are upsampled linearly, the synthesis mixes
+    all of them into grey.
     """
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
 
     def small(shape: tuple[int, ...], spread: float) -> np.ndarray:
         return generator.normal(0, spread, shape)
@@ -162,13 +171,15 @@ def initial_networks(size: DecoderSize) -> dict[str, np.ndarray]:
         elif name.endswith("bias") or ".residual." in name:
             networks[name] = np.zeros(shape)
         elif name.endswith("second.weight"):
-            networks[name] = np.eye(shape[0]) + small(shape, 0.05)
-        elif name.endswith("last.weight"):
-            networks[name] = small(shape, 0.01)
+            networks[name] = np.eye(shape[0]) + small(shape, 0.1)
+        elif name == "synthesis.last.weight" or name == "synthesis.first.weight":
+            networks[name] = small(shape, 0.1)
         else:
-            networks[name] = small(shape, 0.5 / math.sqrt(shape[1]))
-    linear = networks["synthesis.first.weight"][-COLOURS:]
-    linear[:] = small(linear.shape, 0.02)
+            networks[name] = small(shape, 0.05 if name.endswith("last.weight") else 1 / math.sqrt(shape[1]))
+    for number in range(CONTEXT_NETWORKS):
+        networks[f"context.{number}.first.weight"][-2:] = 0
+        networks[f"context.{number}.first.bias"][-1] = -1
+    networks["synthesis.first.weight"][-COLOURS:] += 0.1
     return networks
 
 

@@ -5,7 +5,7 @@ many threads as there are; bands and the order of sums do not depend on their nu
 with one thread and with many.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -33,8 +33,10 @@ from fewbits.kernels.synthesis_gradient import (
 )
 from fewbits.kernels.upsampling_gradient import upsample, upsample_gradient
 
+SMALLEST_PERCEPTUAL_SIDE = 161  # of a picture that has the five scales of MS-SSIM
 BAND = 64  # rows of a task
-ADAM = (0.9, 0.999)
+ADAM = (0.9, 0.95)  # decays of the moments of latents
+FLOOR = 0.3  # of a latent's second moment, in units of its grid's mean: what lies still does not jitter
 
 _NOTHING = np.zeros((0, 0), np.float32)
 
@@ -69,14 +71,16 @@ class Objective:
 
     Args:
         rgb: (H, W, 3) uint8.
-        trade: how many bits a pixel a mean squared error of 1 (on samples in 0..1) is worth, inverted: lambda.
         finest: the first grid in use, 0 or 1.
         pool: runs the tasks; None does them one by one.
+        perceptual: MS-SSIM counts instead of the squared error, where the picture is large enough for it.
     """
 
-    def __init__(self, rgb: np.ndarray, size: DecoderSize, finest: int, pool: ThreadPoolExecutor | None = None) -> None:
+    def __init__(self, rgb: np.ndarray, size: DecoderSize, finest: int, pool: ThreadPoolExecutor | None = None,
+                 perceptual: bool = False) -> None:
         self.size, self.finest, self.pool = size, finest, pool
         self.height, self.width = rgb.shape[:2]
+        self.perceptual = perceptual and min(self.height, self.width) >= SMALLEST_PERCEPTUAL_SIDE
         self.target = np.ascontiguousarray(rgb.transpose(2, 0, 1).astype(np.float32) / 255 - 0.5)
         self.grids = [Grid(*grid_shape(k, self.height, self.width)) for k in range(finest, GRIDS)]
         self._neighbours = np.array(NEIGHBOURS[: size.neighbours], np.int64)
@@ -109,13 +113,10 @@ class Objective:
         """A step of Adam for the latents, the `count`-th."""
         tasks = []
         for grid in self.grids:
-            for top, bottom in _bands(grid.height):
-                rows = slice(top, bottom)
-                # Row slices of the four planes would not be contiguous, so a band gets the margin by offset.
-                tasks.append((descend, grid.latents, grid.first, grid.second, grid.rate_gradients, np.float32(1),
-                              grid.distortion_gradient, grid.slope, MARGIN, rows.start, rows.stop, np.float32(step),
-                              np.float32(ADAM[0]), np.float32(ADAM[1]), np.float32(1 - ADAM[0]**count),
-                              np.float32(1 - ADAM[1]**count)))
+            floor = FLOOR * grid.second.mean() / (1 - ADAM[1]**count)
+            rates = [np.float32(x) for x in (step, *ADAM, 1 - ADAM[0]**count, 1 - ADAM[1]**count, floor)]
+            tasks += [(descend, grid.latents, grid.first, grid.second, grid.rate_gradients, grid.distortion_gradient,
+                       grid.slope, MARGIN, *band, *rates) for band in _bands(grid.height)]
         self._run(tasks)
 
     def _run(self, tasks: Sequence[tuple]) -> list:  # type: ignore[type-arg]
@@ -184,9 +185,7 @@ class Objective:
             rectified = i + 1 < len(layers)
             self._run([(residual, self._stages[i], weight, bias, rectified, *band, self._stages[i + 1])
                        for band in bands])
-        worth = np.float32(1 / (3 * trade))
-        error = sum(self._run([(squared_error, self._stages[-1], self.target, worth, *band, self._stage_gradients[-1])
-                               for band in bands]))
+        error = self._error(trade)
         for i in reversed(range(len(layers))):
             inner = self._stage_gradients[i + 1]
             if i + 1 < len(layers):
@@ -208,6 +207,19 @@ class Objective:
             gradient["synthesis.first.bias"][...] += bias_sum[: width + 3]
             gradient["synthesis.last.weight"][...] += last_sum[:3]
         return error
+
+    def _error(self, trade: float) -> float:
+        """The error of the last stage, and its gradient."""
+        if self.perceptual:
+            from fewbits.codecs.image.overfit.perceptual import MSSSIM_WEIGHT, equivalent_error, ms_ssim_gradient
+
+            value, gradient = ms_ssim_gradient(self.picture, self.target + np.float32(0.5))
+            weight = np.float32(-MSSSIM_WEIGHT * self.height * self.width / trade)
+            self._stage_gradients[-1][:, RING:-RING, RING:-RING] = weight * gradient
+            return equivalent_error(value, self.height, self.width)
+        worth = np.float32(1 / (3 * trade))
+        return sum(self._run([(squared_error, self._stages[-1], self.target, worth, *band, self._stage_gradients[-1])
+                              for band in _bands(self.height)]))
 
     @property
     def picture(self) -> np.ndarray:
