@@ -18,6 +18,7 @@ from fewbits.eval.anchors import ANCHORS
 from fewbits.eval.metrics import psnr
 
 ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
 GENERATOR = np.random.default_rng(0)
 
 
@@ -152,6 +153,24 @@ def test_decoding_needs_no_torch(tmp_path):
                f"files.decode(pathlib.Path({str(path)!r}).read_bytes()); sys.exit('torch' in sys.modules)")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     assert subprocess.run([sys.executable, "-c", program], env=environment, timeout=120).returncode == 0
+
+
+def test_golden_files_decode_to_the_same_samples_for_ever():
+    golden = list(GOLDEN.glob("overfit-*.fwb"))
+    assert golden
+    for path in golden:
+        decoded = files.decode(path.read_bytes()).media
+        assert np.array_equal(decoded.pixels, Image.open(path.with_suffix(".png")).pixels)
+
+
+def test_a_golden_file_decodes_alike_on_a_processor_without_vectors(tmp_path):
+    path = next(GOLDEN.glob("overfit-*.fwb"))
+    program = ("import pathlib, sys; from fewbits.codecs import files; "
+               f"files.decode(pathlib.Path({str(path)!r}).read_bytes()).media.save({str(tmp_path / 'a.png')!r})")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "",
+                                "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], env=environment, timeout=300, check=True)
+    assert np.array_equal(Image.open(tmp_path / "a.png").pixels, Image.open(path.with_suffix(".png")).pixels)
 
 
 def test_every_truncation_and_flipped_bits_are_errors():
