@@ -111,6 +111,50 @@ def _rectify(activations, rows):  # type: ignore[no-untyped-def]
             a[p] = max(a[p], _ZERO)
 
 
+@njit(inline="always")
+def _padded(rows, columns, filled):  # type: ignore[no-untyped-def]
+    """A matrix in the left upper corner of zeros."""
+    matrix = np.zeros((rows, columns), np.float32)
+    matrix[: filled.shape[0], : filled.shape[1]] = filled
+    return matrix
+
+
+@njit(inline="always", fastmath=True)
+def _predict(network, x, one, two, out):  # type: ignore[no-untyped-def]
+    """Mean and log2 of the scale of a block, into `out`; both hidden layers into `one` and `two`."""
+    first, first_bias, second, second_bias, last = network
+    hidden = second.shape[0]
+    dense.forward(first, first_bias, x, one)
+    _rectify(one, hidden)
+    dense.forward(second, second_bias, one, two)
+    _rectify(two, hidden)
+    dense.forward(last, np.zeros(2, np.float32), two, out)
+    for p in range(BLOCK):
+        out[0, p] += one[hidden, p]
+        out[1, p] += one[hidden + 1, p]
+
+
+@njit(inline="always", fastmath=True)
+def _back(transposed, x, one, two, out_gradient, sums, one_gradient, two_gradient,
+          x_gradient):  # type: ignore[no-untyped-def]
+    """From the gradient of `out` to those of the inputs, with those of the parameters added to their sums.
+
+    Gradients that go into a product have rows of zeros that make their number a multiple of four.
+    """
+    first_back, second_back, last_back, no_bias = transposed
+    first_sum, first_bias_sum, second_sum, second_bias_sum, last_sum = sums
+    hidden = second_sum.shape[0]
+    dense.weight_gradient(out_gradient, two, last_sum, np.zeros(2, np.float32))
+    dense.forward(last_back, no_bias, out_gradient, two_gradient)
+    _keep_active(two_gradient, two, hidden)
+    dense.weight_gradient(two_gradient, one, second_sum, second_bias_sum)
+    dense.forward(second_back, no_bias, two_gradient, one_gradient)
+    _keep_active(one_gradient, one, hidden)
+    one_gradient[hidden : hidden + 2] = out_gradient[:2]
+    dense.weight_gradient(one_gradient, x, first_sum, first_bias_sum)
+    dense.forward(first_back, no_bias, one_gradient, x_gradient)
+
+
 @njit(float64(_PLANE, _PLANE, int64[:, ::1], int64, int64, int64, int64, _PLANE, _ROW, _PLANE, _ROW, _PLANE,
               _PLANE, _PLANE, _PLANE, _ROW, _PLANE, _ROW, _PLANE), cache=True, nogil=True, fastmath=True)
 def context_gradient(plane, coarse, neighbours, margin, first_row, last_row, width,  # type: ignore[no-untyped-def]
@@ -126,56 +170,30 @@ def context_gradient(plane, coarse, neighbours, margin, first_row, last_row, wid
         second, second_bias: (hidden, hidden). last: (2, hidden).
         plane_gradient, coarse_gradient, ..._sum: of the same shapes.
     """
-    hidden = second.shape[0]
-    inputs = first.shape[1]
-    first_back, second_back, last_back = first.T.copy(), second.T.copy(), last.T.copy()
-    no_bias, no_last_bias = np.zeros(max(inputs, hidden), np.float32), np.zeros(2, np.float32)
+    hidden, inputs = second.shape[0], first.shape[1]
+    outputs = hidden + 2 + 3 & ~3  # of the first layer, padded
+    network = (first, first_bias, second, second_bias, last)
+    sums = (first_sum, first_bias_sum, second_sum, second_bias_sum, last_sum)
+    transposed = (_padded(inputs, outputs, first.T), second.T.copy(), _padded(hidden, 4, last.T),
+                  np.zeros(max(inputs, outputs), np.float32))
     x, x_gradient = np.zeros((inputs, BLOCK), np.float32), np.empty((inputs, BLOCK), np.float32)
-    one, one_gradient = np.empty((hidden + 2, BLOCK), np.float32), np.empty((hidden + 2, BLOCK), np.float32)
+    one, one_gradient = np.empty((hidden + 2, BLOCK), np.float32), np.zeros((outputs, BLOCK), np.float32)
     two, two_gradient = np.empty((hidden, BLOCK), np.float32), np.empty((hidden, BLOCK), np.float32)
-    out, out_gradient = np.empty((2, BLOCK), np.float32), np.empty((2, BLOCK), np.float32)
+    out, out_gradient = np.empty((2, BLOCK), np.float32), np.zeros((4, BLOCK), np.float32)
     bits, latent_gradient = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
-    last_bias_sum = np.zeros(2, np.float32)
-    # Back through `last` the gradient needs inputs padded to four.
-    out_padded, last_back_padded = np.zeros((4, BLOCK), np.float32), np.zeros((hidden, 4), np.float32)
-    last_back_padded[:, :2] = last_back
-    one_padded = np.zeros((first_back.shape[1] + 3 & ~3, BLOCK), np.float32)
-    first_back_padded = np.zeros((inputs, one_padded.shape[0]), np.float32)
-    first_back_padded[:, : hidden + 2] = first_back
     total = 0.0
     for row in range(first_row, last_row):
         for column in range(0, width, BLOCK):
             count = min(BLOCK, width - column)
             _gather(plane, coarse, neighbours, margin, row, column, count, x)
-            dense.forward(first, first_bias, x, one)
-            _rectify(one, hidden)
-            dense.forward(second, second_bias, one, two)
-            _rectify(two, hidden)
-            dense.forward(last, no_last_bias, two, out)
-            for p in range(BLOCK):
-                out[0, p] += one[hidden, p]
-                out[1, p] += one[hidden + 1, p]
+            _predict(network, x, one, two, out)
+            out_gradient[:2, count:] = _ZERO
             latents = plane[row + margin, column + margin :]
             _laplace(latents, out, count, out_gradient, latent_gradient, bits)
             target = plane_gradient[row + margin, column + margin :]
-            row_bits = _ZERO
             for p in range(count):
-                row_bits += bits[p]
+                total += bits[p]
                 target[p] += latent_gradient[p]
-            total += row_bits
-            for p in range(count, BLOCK):
-                out_gradient[0, p] = _ZERO
-                out_gradient[1, p] = _ZERO
-            out_padded[:2] = out_gradient
-            dense.weight_gradient(out_gradient, two, last_sum, last_bias_sum)
-            dense.forward(last_back_padded, no_bias, out_padded, two_gradient)
-            _keep_active(two_gradient, two, hidden)
-            dense.weight_gradient(two_gradient, one, second_sum, second_bias_sum)
-            dense.forward(second_back, no_bias, two_gradient, one_gradient)
-            _keep_active(one_gradient, one, hidden)
-            one_gradient[hidden:] = out_gradient
-            dense.weight_gradient(one_gradient, x, first_sum, first_bias_sum)
-            one_padded[: hidden + 2] = one_gradient
-            dense.forward(first_back_padded, no_bias, one_padded, x_gradient)
+            _back(transposed, x, one, two, out_gradient, sums, one_gradient, two_gradient, x_gradient)
             _scatter(x_gradient, neighbours, margin, row, column, count, plane_gradient, coarse_gradient)
     return total

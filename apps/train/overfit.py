@@ -18,7 +18,7 @@ import numpy as np
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.overfit.analysis import fitted_filters, propose
 from fewbits.codecs.image.overfit.architecture import GRIDS, SIZES, DecoderSize
-from fewbits.codecs.image.overfit.fitting import NetworkOptimiser, Schedule
+from fewbits.codecs.image.overfit.fit import NetworkOptimiser, Schedule
 from fewbits.codecs.image.overfit.networks import initial_networks, rounded
 from fewbits.codecs.image.overfit.objective import Cost, Objective
 from fewbits.codecs.image.overfit.parameters import Parameters

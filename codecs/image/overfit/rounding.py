@@ -5,7 +5,7 @@ where a bit saved for the parameters costs a bit elsewhere follows from it.
 """
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 
@@ -18,54 +18,61 @@ from fewbits.codecs.image.overfit.networks import (
     coded_difference,
 )
 from fewbits.codecs.image.overfit.parameters import Parameters
-
-if TYPE_CHECKING:
-    from fewbits.codecs.image.overfit.fitting import Fit
+from fewbits.entropy.tables import SymbolTables
 
 TRIAL_SHIFT = 6
 
 
 class Rounding:
-    """How the parameters of a fit are rounded: by name, the low bits that the difference from the start lacks."""
+    """How the parameters of a fit are rounded.
 
-    def __init__(self, work: "Fit") -> None:
-        self._start = work.starts.networks(work.schedule.size, work.start)
+    Args:
+        parameters: of the fit; they are changed for trials and changed back.
+        start: what differences are from.
+        total: gives the cost of the fit with its parameters as they are, in bits.
+
+    Attributes:
+        shifts: by name, how many low bits the difference from the start lacks.
+    """
+
+    def __init__(self, parameters: Parameters, start: Networks, total: Callable[[], float]) -> None:
+        self._start = start
         self.shifts: dict[str, int] = {}
-        base = work.rounded_total()
-        for name, view in work.parameters.views.items():
-            goal = view.astype(np.float64) * UNIT
-            self.shifts[name] = _best_shift(_harm_per_square(work, view, goal, self._start[name], base))
-            view[:] = goal / UNIT
+        base = total()
+        for name, view in parameters.views.items():
+            exact = view.copy()
+            view[:] = _rounded(exact, start[name], TRIAL_SHIFT) / UNIT
+            square = float(np.square(view - exact, dtype=np.float64).sum()) * UNIT**2
+            self.shifts[name] = _best_shift(max(total() - base, 1e-2) / max(square, 1e-9))
+            view[:] = exact
 
     def networks(self, parameters: Parameters) -> Networks:
         """The nearest integers of a file."""
-        networks = {name: _rounded(view.astype(np.float64) * UNIT, self._start[name], self.shifts[name])
+        networks = {name: _rounded(view, self._start[name], self.shifts[name])
                     for name, view in parameters.views.items()}
         return _within_ranges(networks, self._start, parameters.size)
 
 
-def leave_unchanged_what_pays_not(work: "Fit", networks: Networks, shifts: dict[str, int]) -> Networks:
-    """Networks with those tensors put back to the start's whose differences take more bits than they save."""
-    start = work.starts.networks(work.schedule.size, work.start)
+def leave_unchanged_what_pays_not(parameters: Parameters, networks: Networks, start: Networks, shifts: dict[str, int],
+                                  tables: SymbolTables, total: Callable[[], float]) -> Networks:
+    """Networks with those tensors put back to the start's whose differences take more bits than they save.
+
+    Args:
+        parameters: of the fit, equal to `networks`; they become what is returned.
+        total: as for `Rounding`.
+    """
     kept = dict(networks)
-    base = work.rounded_total()
-    for name, view in work.parameters.views.items():
-        bits = coded_difference(networks[name].astype(np.int64) - start[name], work.starts.tables, shifts[name]).bits
+    base = total()
+    for name, view in parameters.views.items():
+        bits = coded_difference(networks[name].astype(np.int64) - start[name], tables, shifts[name]).bits
         if not bits:
             continue
         view[:] = start[name] / UNIT
-        without = work.rounded_total()
+        without = total()
         if without < base + bits:
             kept[name], base = start[name], without
         view[:] = kept[name] / UNIT
     return kept
-
-
-def _harm_per_square(work: "Fit", view: np.ndarray, goal: np.ndarray, start: np.ndarray, base: float) -> float:
-    """How many bits a tensor's rounding costs, for each squared unit of its error."""
-    view[:] = _rounded(goal, start, TRIAL_SHIFT) / UNIT
-    square = float(np.square(view.astype(np.float64) * UNIT - goal).sum())
-    return max(work.rounded_total() - base, 1e-2) / max(square, 1e-9)
 
 
 def _within_ranges(networks: Networks, start: Networks, size: DecoderSize) -> Networks:
@@ -85,8 +92,8 @@ def _best_shift(harm_per_square: float) -> int:
     return min(max(round(math.log2(max(step, 1.0))), 0), MAX_SHIFT)
 
 
-def _rounded(goal: np.ndarray, start: np.ndarray, shift: int) -> np.ndarray:
-    """The start and a multiple of 2**shift, as near to the goal as can be."""
-    rounded = start + np.rint((goal - start) / 2**shift).astype(np.int64) * 2**shift
-    beyond = np.abs(rounded) > PARAMETER_LIMIT
-    return np.where(beyond, start, rounded).astype(np.int32)
+def _rounded(parameter: np.ndarray, start: np.ndarray, shift: int) -> np.ndarray:
+    """The start and a multiple of 2**shift, as near to a parameter as can be, in units of a file."""
+    step = 2**shift
+    rounded = start + np.rint((parameter.astype(np.float64) * UNIT - start) / step).astype(np.int64) * step
+    return np.where(np.abs(rounded) > PARAMETER_LIMIT, start, rounded).astype(np.int32)
