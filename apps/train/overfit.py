@@ -18,10 +18,11 @@ import numpy as np
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.overfit.analysis import fitted_filters, propose
 from fewbits.codecs.image.overfit.architecture import GRIDS, SIZES, DecoderSize
-from fewbits.codecs.image.overfit.fit import NetworkOptimiser, Schedule
+from fewbits.codecs.image.overfit.fit import Schedule
 from fewbits.codecs.image.overfit.networks import initial_networks, rounded
 from fewbits.codecs.image.overfit.objective import Cost, Objective
 from fewbits.codecs.image.overfit.parameters import Parameters
+from fewbits.codecs.image.overfit.soap import Soap
 from fewbits.codecs.image.overfit.starts import Start, context_tables, save_starts
 from fewbits.codecs.media import Image
 from fewbits.errors import InputError
@@ -62,7 +63,7 @@ class JointFit:
     def run(self, trade: float, schedule: Schedule, batch: int, report: Callable[[float], None] = lambda share: None
             ) -> None:
         """Fits for a number of steps, each with some of the crops; the latents' optimiser begins anew."""
-        optimiser = NetworkOptimiser(self.parameters)
+        optimiser = Soap(self.parameters)
         counts = [0] * len(self.objectives)
         for objective in self.objectives:
             for grid in objective.grids:
@@ -184,7 +185,7 @@ def _train_size(crops: list[np.ndarray], size: DecoderSize, run: Path, budget: B
             if number == RETURN_TO_FIRST and first is not None:
                 fit.parameters.flat[:] = first[0]
                 fit.set_latents(first[1])
-            fit.run(trade, Schedule(0, budget.further, network_rate=7e-3), budget.batch, watch)
+            fit.run(trade, Schedule(0, budget.further), budget.batch, watch)
         np.savez(_kept(run, size, trade), filters=fit.filters(), **fit.parameters.views)
         report(f"{size.name}, lambda {trade}: {fit.rounded_total(trade):.4f} bits a pixel, error included")
 
@@ -195,12 +196,12 @@ def _first_fit(crops: list[np.ndarray], size: DecoderSize, trade: float, budget:
     trials = []
     for seed in range(budget.beginnings):
         trial = JointFit(crops[:16], random_parameters(size, seed), pool)
-        trial.run(trade, Schedule(0, budget.trial, network_rate=2e-2, temperature=(0.3, 0.2)), budget.batch, watch)
+        trial.run(trade, Schedule(0, budget.trial, temperature=(0.3, 0.2)), budget.batch, watch)
         trials.append((trial.rounded_total(trade), seed, trial.parameters))
     fit = JointFit(crops, min(trials)[2], pool)
-    fit.run(trade, Schedule(0, budget.first, network_rate=1e-2, temperature=(0.3, 0.1)), budget.batch, watch)
+    fit.run(trade, Schedule(0, budget.first, temperature=(0.3, 0.1)), budget.batch, watch)
     fit.propose(fit.filters())
-    fit.run(trade, Schedule(0, budget.second, network_rate=7e-3), budget.batch, watch)
+    fit.run(trade, Schedule(0, budget.second), budget.batch, watch)
     return fit
 
 

@@ -54,6 +54,21 @@ def test_a_hundred_megapixels_stay_under_three_gibibytes(tmp_path):
     assert PillowImage.open(decoded).size == (10000, 10000)
 
 
+def test_fitting_twelve_megapixels_stays_under_four_gibibytes(shared_data, tmp_path):
+    """`overfit` at effort 1 on a mosaic of photos, as a process."""
+    photos = [Image.open(p).pixels for p in sorted((shared_data / "image/kodak").glob("*.png"))]
+    upright = [p if p.shape[1] == 768 else np.rot90(p) for p in photos]
+    rows = [np.concatenate([upright[(5 * row + column) % 24] for column in range(6)], 1) for row in range(6)]
+    source, coded, decoded = (tmp_path / name for name in ("large.png", "large.fwb", "back.png"))
+    PillowImage.fromarray(np.concatenate(rows)[:3000, :4000]).save(source, compress_level=1)
+    for command in (["encode", str(source), "-o", str(coded), "--codec", "overfit", "--effort", "1"],
+                    ["decode", str(coded), "-o", str(decoded)]):
+        peak = peak_memory(command)
+        print(f"{command[0]}: {peak / GIBIBYTE:.2f} GiB")
+        assert peak < 4 * GIBIBYTE
+    assert psnr(Image.open(decoded).pixels, Image.open(source).pixels) > 28
+
+
 def peak_memory(command: list[str]) -> int:
     """Peak resident bytes of a `fewbits` command."""
     program = ("import resource, subprocess, sys;"

@@ -18,6 +18,7 @@ from fewbits.codecs.image.overfit.networks import Networks
 from fewbits.codecs.image.overfit.objective import Cost, Objective
 from fewbits.codecs.image.overfit.parameters import Parameters
 from fewbits.codecs.image.overfit.rounding import Rounding
+from fewbits.codecs.image.overfit.soap import Soap
 from fewbits.codecs.image.overfit.starts import Starts
 
 if TYPE_CHECKING:
@@ -34,45 +35,32 @@ class Schedule:
     Attributes:
         size: the decoder, an index of `SIZES`.
         steps: of the fit.
-        latent_rate, network_rate: learning rates at the beginning; they fall to about 0 along a cosine.
+        latent_rate, network_rate: learning rates at the beginning. That of latents falls to about 0 along a cosine,
+            that of networks in the second half only.
         temperature, noise: of soft rounding, at the beginning and at the end.
     """
 
     size: int
     steps: int
     latent_rate: float = 0.08
-    network_rate: float = 4e-3
-    temperature: tuple[float, float] = (0.3, 0.06)
+    network_rate: float = 8e-3
+    temperature: tuple[float, float] = (0.3, 0.05)
     noise: tuple[float, float] = (0.25, 0.12)
 
     def at(self, share: float) -> tuple[float, float, float, float]:
         """Latent rate, network rate, temperature and noise when a share of the steps is done."""
-        cosine = 0.5 * (1 + np.cos(np.pi * share))
-        return (1e-3 + self.latent_rate * cosine, self.network_rate * cosine,
+        late = max(2 * share - 1, 0.0)
+        return (1e-3 + self.latent_rate * _half_cosine(share), self.network_rate * _half_cosine(late),
                 self.temperature[0] + share * (self.temperature[1] - self.temperature[0]),
                 self.noise[0] + share * (self.noise[1] - self.noise[0]))
 
 
+def _half_cosine(share: float) -> float:
+    """From 1 to 0."""
+    return 0.5 * (1 + math.cos(math.pi * share))
+
+
 Objectives = Callable[[np.ndarray, DecoderSize, int], "Objective | TorchObjective"]
-
-
-class NetworkOptimiser:
-    """Adam (arXiv 1412.6980) for the parameters of the networks."""
-
-    DECAYS = (0.9, 0.99)
-
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
-        self.first, self.second = np.zeros_like(parameters.flat), np.zeros_like(parameters.flat)
-        self.count = 0
-
-    def step(self, gradient: Parameters, rate: float) -> None:
-        self.count += 1
-        decay1, decay2 = self.DECAYS
-        self.first += (1 - decay1) * (gradient.flat - self.first)
-        self.second += (1 - decay2) * (np.square(gradient.flat) - self.second)
-        root = np.sqrt(self.second / (1 - decay2**self.count)) + 1e-8
-        self.parameters.flat -= np.float32(rate / (1 - decay1**self.count)) * self.first / root
 
 
 class Fit:
@@ -92,7 +80,7 @@ class Fit:
         self.start = starts.nearest(schedule.size, trade)
         self.parameters = Parameters.from_networks(self.size, self.start_networks)
         self.objective = objectives(rgb, self.size, 0)
-        self.optimiser = NetworkOptimiser(self.parameters)
+        self.optimiser = Soap(self.parameters)
         self._free = Parameters(self.size)
         for name, view in self._free.views.items():
             view[...] = name in _cheap_biases(self.size) or not only_biases

@@ -19,14 +19,16 @@ from fewbits.codecs.image.overfit.parameters import Parameters
 from fewbits.codecs.image.overfit.reconstruction import Reconstruction
 from fewbits.codecs.image.overfit.rounding import Rounding, leave_unchanged_what_pays_not
 from fewbits.codecs.image.overfit.starts import Starts
+from fewbits.errors import InputError
 
 ROUNDING_BEGINS = 0.8  # share of the steps after which networks are used rounded, as a file has them
 FINEST_CHECKS = (0.15, 0.5)  # shares of the steps after which the finest grid may be dropped
 AIM_LOOKS = tuple(0.1 + 0.05 * i for i in range(13))  # shares of the steps after which the trade is steered to an aim
 RETURN = 0.35  # share of the steps from where a fit that missed its aim goes on; later, latents hardly move any more
 MAX_RETURNS = 4
+MAX_PIXELS = 50_000_000
 DEAR_NETWORKS = 0.3  # share of the bits from which on it is tried to do with nearly none for networks
-BIAS_RATE = 0.03  # learning rate of biases where nothing else of the networks is fitted
+BIAS_RATE = 0.015  # learning rate of biases where nothing else of the networks is fitted
 
 SCHEDULES = {1: Schedule(0, 60), 2: Schedule(0, 340), 3: Schedule(0, 1000), 4: Schedule(1, 1600), 5: Schedule(1, 3000),
              6: Schedule(2, 6000), 7: Schedule(2, 11_000), 8: Schedule(2, 22_000), 9: Schedule(2, 44_000)}
@@ -42,24 +44,31 @@ def fit(rgb: np.ndarray, target: Target, starts: Starts, progress: Progress, dev
         device: of torch where it is not "cpu"; the compiled kernels work on the CPU.
 
     Raises:
+        InputError: if the picture is too large.
         KeyboardInterrupt: when interrupted, unless the target asks for the best so far.
     """
+    if rgb.shape[0] * rgb.shape[1] > MAX_PIXELS:
+        raise InputError(f"overfit takes pictures of up to {MAX_PIXELS // 10**6} megapixels, for a fit needs 200 bytes "
+                         f"a pixel; this one has {rgb.shape[1]} x {rgb.shape[0]}: reduce it, or use another codec.")
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         aim = Aim(target, rgb.shape[0] * rgb.shape[1])
-        objectives = _objectives(target, device, pool)
-        work = Fit(rgb, SCHEDULES[target.effort], aim.trade, starts, objectives)
+        schedule, objectives = SCHEDULES[target.effort], _objectives(target, device, pool)
+        work, fitted = Fit(rgb, schedule, aim.trade, starts, objectives), None
         try:
             fitted = _fit_to_aim(work, aim, progress)
-            if _networks_bits(work, fitted) < DEAR_NETWORKS * _measured(work, fitted)[0]:
+            bits, worth = _measured(work, fitted)[0], _worth(work, fitted)
+            if _networks_bits(work, fitted) < DEAR_NETWORKS * bits:
                 return fitted
-            gentle = replace(work.schedule, network_rate=BIAS_RATE)
-            modest = Fit(rgb, gentle, aim.trade, starts, objectives, only_biases=True)
-            return min(fitted, _fit_to_aim(modest, aim, progress), key=lambda result: _worth(work, result))
+            del work.objective  # two of them would take twice the memory
+            schedule = replace(schedule, network_rate=BIAS_RATE)
+            modest = Fit(rgb, schedule, aim.trade, starts, objectives, only_biases=True)
+            alternative = _fit_to_aim(modest, aim, progress)
+            return alternative if _worth(modest, alternative) < worth else fitted
         except KeyboardInterrupt:
             if not target.keep_best:
                 raise
             progress(1.0, "interrupted: finishing with what is fitted so far")
-            return _finish(work)
+            return fitted or _finish(work)
 
 
 def _objectives(target: Target, device: str, pool: ThreadPoolExecutor) -> Objectives:

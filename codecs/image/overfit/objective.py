@@ -90,7 +90,7 @@ class Objective:
         ringed = (3, self.height + 2 * RING, self.width + 2 * RING)
         self._stages = [np.zeros(ringed, np.float32) for _ in range(size.residual_layers + 1)]
         self._stage_gradients = [np.zeros(ringed, np.float32) for _ in self._stages]
-        self._layer_gradient = np.zeros(ringed, np.float32)
+        self._layer_gradient = np.zeros(ringed if size.residual_layers > 1 else (3, 0, 0), np.float32)
 
     def relax(self, temperature: float, noise: float, seed: int) -> None:
         """Makes relaxed latents; see `relaxation.relax`."""

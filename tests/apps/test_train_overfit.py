@@ -1,0 +1,55 @@
+"""The recipe of `overfit`, with a budget of next to nothing: it gives starts that files can be made with."""
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from fewbits.apps.train import overfit as recipe
+from fewbits.codecs import files
+from fewbits.codecs.codec import Target
+from fewbits.codecs.image.overfit.architecture import SIZES
+from fewbits.codecs.image.overfit.codec import OverfitCodec
+from fewbits.codecs.image.overfit.starts import load_starts
+from fewbits.codecs.media import Image
+from fewbits.errors import InputError
+
+TINY = recipe.Budget(crops=2, side=64, batch=2, beginnings=2, trial=2, first=2, second=2, further=2)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(4):
+        rough = generator.integers(0, 256, (9, 11, 3), dtype=np.uint8)
+        PillowImage.fromarray(rough).resize((100, 80), PillowImage.Resampling.BICUBIC).save(photos / f"a_{number}.png")
+    return photos
+
+
+def test_a_run_gives_starts_and_goes_on_where_it_stopped(folder, tmp_path):
+    run, weights = tmp_path / "run", tmp_path / "run" / "overfit.safetensors"
+    reports = []
+    recipe.train(folder, run, weights, TINY, report=reports.append)
+    starts = load_starts(weights)
+    assert [starts.count(number) for number in range(len(SIZES))] == [len(recipe.TRADES)] * len(SIZES)
+    assert [start.trade for start in starts.by_size[0]] == sorted(recipe.TRADES)
+    assert len(reports) == len(SIZES) * len(recipe.TRADES) + 1
+    reports.clear()
+    recipe.train(folder, run, weights, TINY, report=reports.append)
+    assert len(reports) == 1  # nothing was left to train
+
+
+def test_files_can_be_made_with_the_starts_of_a_run(folder, tmp_path, monkeypatch):
+    weights = tmp_path / "overfit.safetensors"
+    recipe.train(folder, tmp_path / "run", weights, TINY, report=lambda line: None)
+    codec = OverfitCodec(weights=weights)
+    monkeypatch.setattr(files.registry, "create", lambda name, device: codec)
+    picture = Image.open(folder / "a_1.png")
+    decoded = files.decode(files.encode(picture, "overfit", Target(quality=50, effort=1)).data).media
+    assert decoded.pixels.shape == picture.pixels.shape
+
+
+def test_a_folder_without_large_photos_is_refused(tmp_path):
+    with pytest.raises(InputError, match="too few photos"):
+        recipe.train(tmp_path, tmp_path / "run", tmp_path / "weights", TINY)
