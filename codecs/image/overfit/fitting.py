@@ -30,7 +30,7 @@ MAX_PIXELS = 50_000_000
 DEAR_NETWORKS = 0.3  # share of the bits from which on it is tried to do with nearly none for networks
 BIAS_RATE = 0.015  # learning rate of biases where nothing else of the networks is fitted
 
-SCHEDULES = {1: Schedule(0, 60), 2: Schedule(0, 340), 3: Schedule(0, 1000), 4: Schedule(1, 1600), 5: Schedule(1, 3000),
+SCHEDULES = {1: Schedule(0, 60), 2: Schedule(0, 340), 3: Schedule(0, 1000), 4: Schedule(1, 1600), 5: Schedule(1, 2700),
              6: Schedule(2, 6000), 7: Schedule(2, 11_000), 8: Schedule(2, 22_000), 9: Schedule(2, 44_000)}
 """By effort. With two cores and 768x512: about 4 s, 20 s, 40 s, 90 s, 3 min, 8 min, 15 min, 30 min, an hour."""
 
