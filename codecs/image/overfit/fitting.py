@@ -31,8 +31,8 @@ DEAR_NETWORKS = 0.3  # share of the bits from which on it is tried to do with ne
 BIAS_RATE = 0.015  # learning rate of biases where nothing else of the networks is fitted
 
 SCHEDULES = {1: Schedule(0, 60), 2: Schedule(0, 340), 3: Schedule(0, 1000), 4: Schedule(1, 1600), 5: Schedule(1, 2700),
-             6: Schedule(2, 6000), 7: Schedule(2, 11_000), 8: Schedule(2, 22_000), 9: Schedule(2, 44_000)}
-"""By effort. With two cores and 768x512: about 4 s, 20 s, 40 s, 90 s, 3 min, 8 min, 15 min, 30 min, an hour."""
+             6: Schedule(2, 6000), 7: Schedule(2, 11_000), 8: Schedule(2, 20_000), 9: Schedule(2, 40_000)}
+"""By effort. With two cores and 768x512: about 5 s, 20 s, 1 min, 2 min, 3 min, 9 min, 16 min, 30 min, an hour."""
 
 
 def fit(rgb: np.ndarray, target: Target, starts: Starts, progress: Progress, device: str = "cpu") -> Fitted:
