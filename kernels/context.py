@@ -21,7 +21,7 @@ from fewbits.kernels.rans import LOOKUP_BITS, RansTables, pop
 
 FRACTION = 10  # bits of a parameter after the binary point
 MARGIN = 3  # around padded planes; neighbours are at most that far away
-COARSE_INPUTS = 4
+COARSE_INPUTS = 4  # the nearest latents of the next coarser grid
 CONTEXT_LIMIT = 511  # of the latents that networks see
 HIDDEN_LIMIT = 65535  # of hidden units
 LATENT_LIMIT = 16383

@@ -9,10 +9,12 @@ import numpy as np
 from numba import float32, float64, int64, njit
 
 from fewbits.kernels import dense
+from fewbits.kernels.context import CENTRE_LEVEL, LEVELS, SCALE_BITS
 from fewbits.kernels.dense import BLOCK
 from fewbits.kernels.elementary import exp2, log2
 
-MIN_LOG_SCALE, MAX_LOG_SCALE = -5.0, 4.75  # log2 of a Laplacian's mean absolute value
+# log2 of a Laplacian's mean absolute value, as far as there are tables
+MIN_LOG_SCALE, MAX_LOG_SCALE = (level / 2**SCALE_BITS for level in (-CENTRE_LEVEL, LEVELS - 1 - CENTRE_LEVEL))
 
 _LOW, _HIGH = np.float32(MIN_LOG_SCALE), np.float32(MAX_LOG_SCALE)
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -95,23 +97,6 @@ def _laplace(latents, out, count, out_gradient, latent_gradient, bits):  # type:
 
 
 @njit(inline="always")
-def _keep_active(gradient, activations, rows):  # type: ignore[no-untyped-def]
-    """The way back through a ReLU."""
-    for o in range(rows):
-        g, a = gradient[o], activations[o]
-        for p in range(BLOCK):
-            g[p] = g[p] if a[p] > _ZERO else _ZERO
-
-
-@njit(inline="always")
-def _rectify(activations, rows):  # type: ignore[no-untyped-def]
-    for o in range(rows):
-        a = activations[o]
-        for p in range(BLOCK):
-            a[p] = max(a[p], _ZERO)
-
-
-@njit(inline="always")
 def _padded(rows, columns, filled):  # type: ignore[no-untyped-def]
     """A matrix in the left upper corner of zeros."""
     matrix = np.zeros((rows, columns), np.float32)
@@ -125,9 +110,9 @@ def _predict(network, x, one, two, out):  # type: ignore[no-untyped-def]
     first, first_bias, second, second_bias, last = network
     hidden = second.shape[0]
     dense.forward(first, first_bias, x, one)
-    _rectify(one, hidden)
+    dense.rectify(one, hidden)
     dense.forward(second, second_bias, one, two)
-    _rectify(two, hidden)
+    dense.rectify(two, hidden)
     dense.forward(last, np.zeros(2, np.float32), two, out)
     for p in range(BLOCK):
         out[0, p] += one[hidden, p]
@@ -146,10 +131,10 @@ def _back(transposed, x, one, two, out_gradient, sums, one_gradient, two_gradien
     hidden = second_sum.shape[0]
     dense.weight_gradient(out_gradient, two, last_sum, np.zeros(2, np.float32))
     dense.forward(last_back, no_bias, out_gradient, two_gradient)
-    _keep_active(two_gradient, two, hidden)
+    dense.keep_active(two_gradient, two, hidden)
     dense.weight_gradient(two_gradient, one, second_sum, second_bias_sum)
     dense.forward(second_back, no_bias, two_gradient, one_gradient)
-    _keep_active(one_gradient, one, hidden)
+    dense.keep_active(one_gradient, one, hidden)
     one_gradient[hidden : hidden + 2] = out_gradient[:2]
     dense.weight_gradient(one_gradient, x, first_sum, first_bias_sum)
     dense.forward(first_back, no_bias, one_gradient, x_gradient)

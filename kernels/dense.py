@@ -1,4 +1,4 @@
-"""Dense layers over blocks of positions, forward and backward, fast enough that nothing else of a fit matters.
+"""Dense layers and ReLUs over blocks of positions, forward and back, fast enough that nothing else of a fit matters.
 
 A block is (channels, BLOCK) float32, its positions contiguous. Layers are tiny (8 to 40 channels), so that a matrix
 library would spend its time on its own calls; here inner loops run over the positions, with two outputs and four inputs
@@ -64,3 +64,21 @@ def weight_gradient(y_gradient, x, weight_sum, bias_sum):  # type: ignore[no-unt
             weight_sum[o + 1, i + 1] += c1
             weight_sum[o + 1, i + 2] += c2
             weight_sum[o + 1, i + 3] += c3
+
+
+@njit(inline="always")
+def rectify(activations, rows):  # type: ignore[no-untyped-def]
+    """ReLU of the first rows."""
+    for o in range(rows):
+        a = activations[o]
+        for p in range(BLOCK):
+            a[p] = max(a[p], _ZERO)
+
+
+@njit(inline="always")
+def keep_active(gradient, activations, rows):  # type: ignore[no-untyped-def]
+    """The way back through `rectify`."""
+    for o in range(rows):
+        g, a = gradient[o], activations[o]
+        for p in range(BLOCK):
+            g[p] = g[p] if a[p] > _ZERO else _ZERO

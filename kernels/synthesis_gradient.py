@@ -60,10 +60,7 @@ def pixelwise(planes, first, first_bias, last, first_row, last_row, result):  # 
             count = min(BLOCK, width - column)
             _load(planes, row, column, count, x)
             dense.forward(first, first_bias, x, one)
-            for o in range(hidden):
-                a = one[o]
-                for p in range(BLOCK):
-                    a[p] = max(a[p], _ZERO)
+            dense.rectify(one, hidden)
             dense.forward(last, no_bias, one, out)
             for o in range(3):
                 target = result[o, row + RING, column + RING :]
@@ -89,10 +86,7 @@ def pixelwise_gradient(planes, first, first_bias, last, first_row, last_row, res
             count = min(BLOCK, width - column)
             _load(planes, row, column, count, x)
             dense.forward(first, first_bias, x, one)
-            for o in range(hidden):
-                a = one[o]
-                for p in range(BLOCK):
-                    a[p] = max(a[p], _ZERO)
+            dense.rectify(one, hidden)
             for o in range(3):
                 source = result_gradient[o, row + RING, column + RING :]
                 for p in range(count):
@@ -101,10 +95,7 @@ def pixelwise_gradient(planes, first, first_bias, last, first_row, last_row, res
                     out_gradient[o, p] = _ZERO
             dense.weight_gradient(out_gradient, one[:hidden], last_sum, unused)
             dense.forward(last_back, no_bias, out_gradient, one_gradient[:hidden])
-            for o in range(hidden):
-                g, a = one_gradient[o], one[o]
-                for p in range(BLOCK):
-                    g[p] = g[p] if a[p] > _ZERO else _ZERO
+            dense.keep_active(one_gradient, one, hidden)
             one_gradient[hidden:] = out_gradient
             dense.weight_gradient(one_gradient, x, first_sum, first_bias_sum)
             dense.forward(first_back, no_bias, one_gradient, x_gradient)

@@ -12,9 +12,18 @@ from fewbits.errors import InputError
 app = typer.Typer(name="train", help="Train a codec.", no_args_is_help=True)
 
 
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise InputError(f"There is no folder {path}.")
+    return path
+
+
+Photos = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of photos.", callback=_folder)]
+
+
 @app.command()
 def hyperprior(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of photos.")],
+    data: Photos,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, logs and weights.")
     ] = Path("runs/hyperprior"),
@@ -22,8 +31,6 @@ def hyperprior(
     device: Device = "cpu",
 ) -> None:
     """Train the image codec `hyperprior`. A run that was interrupted goes on from its last checkpoint."""
-    if not data.is_dir():
-        raise InputError(f"There is no folder {data}.")
     check_device(device)
     try:
         from fewbits.apps.train import hyperprior as recipe
@@ -40,14 +47,12 @@ def hyperprior(
 
 @app.command()
 def overfit(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of photos.")],
+    data: Photos,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for finished starts and the weights.")
     ] = Path("runs/overfit"),
 ) -> None:
     """Train the starts of the image codec `overfit`. A run that was interrupted goes on after its last start."""
-    if not data.is_dir():
-        raise InputError(f"There is no folder {data}.")
     from fewbits.apps.train import overfit as recipe
 
     weights = output / "overfit.safetensors"

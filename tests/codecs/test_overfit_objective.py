@@ -8,11 +8,12 @@ import torch
 from numba import njit
 
 from fewbits.codecs.image.overfit import perceptual
-from fewbits.codecs.image.overfit.architecture import GRIDS, MARGIN, SIZES, DecoderSize
+from fewbits.codecs.image.overfit.architecture import GRIDS, SIZES, DecoderSize
 from fewbits.codecs.image.overfit.objective import ADAM, FLOOR, Cost, Objective
 from fewbits.codecs.image.overfit.parameters import Parameters
 from fewbits.codecs.image.overfit.torch_objective import TorchObjective
 from fewbits.kernels import dense, elementary
+from fewbits.kernels.context import MARGIN
 
 SHAPES = [(75, 141), (1, 1), (9, 200)]
 TRADE = 0.01

@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
-from fewbits.codecs.image.alpha import decode_alpha, encode_alpha
+from fewbits.codecs.image.alpha import encode_alpha
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.entropy_model import LEVEL_FRACTION
 from fewbits.codecs.image.hyperprior.exact_networks import level_integers
 from fewbits.codecs.image.hyperprior.latent_coder import UNIT, Group, encode_groups, estimate_bits
 from fewbits.codecs.image.hyperprior.transforms import OVERLAP, Sides
 from fewbits.codecs.image.hyperprior.weights import Weights, load_weights
+from fewbits.codecs.image.layout import ROUNDED, finished
 from fewbits.codecs.image.tiles import Span, tiles
 from fewbits.codecs.media import Image
 from fewbits.codecs.search import highest_within
@@ -56,7 +57,7 @@ class HyperpriorCodec(Codec[Image]):
         """Codes a picture; see `Codec.encode`. `target.size` is that of the sections."""
         notices = []
         if media.bits == 16:
-            notices.append("This codec works with 8 bits per sample: the 16-bit samples were rounded.")
+            notices.append(ROUNDED)
         if target.tune != "psnr":
             notices.append("hyperprior has one set of weights, for PSNR: it cannot be tuned.")
         alpha = [encode_alpha(media.pixels[..., -1])] if media.channels in (2, 4) else []
@@ -76,10 +77,7 @@ class HyperpriorCodec(Codec[Image]):
         """Decodes a picture; see `Codec.decode`. A damaged tile is grey, damaged opacity is opaque."""
         latents = self.latents(stream, shape, progress)
         samples = self._synthesise(latents, stream.settings["quality"], shape, progress)
-        if shape["channels"] in (2, 4):
-            alpha = decode_alpha(stream.sections[-1] or b"", shape["height"], shape["width"])
-            samples = np.concatenate([samples, alpha[..., None]], 2)
-        return Image(samples.astype(np.uint16) * np.uint16(257) if shape["bits"] == 16 else samples)
+        return finished(samples, stream, shape)
 
     @torch.inference_mode()
     def latents(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Tensor:

@@ -9,13 +9,12 @@ low-complexity neural compression from a single image or video", CVPR 2024.)
 
 from dataclasses import dataclass
 
+from fewbits.kernels.context import COARSE_INPUTS, FRACTION
+
 GRIDS = 7  # full resolution down to 1/64
 CONTEXT_NETWORKS = 4  # for grids 0, 1, 2, and one for 3 and coarser
-FRACTION = 10  # bits of a parameter after the binary point
-UNIT = 1 << FRACTION
-COARSE_INPUTS = 4  # of a context network: the four nearest latents of the next coarser grid
+UNIT = 1 << FRACTION  # of parameters
 TAPS = 4  # of an upsampling filter, for each of its two phases
-MARGIN = 3  # how far the context reaches
 
 # Causal neighbours (rows down, columns right), nearest first.
 NEIGHBOURS = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (-1, 2),

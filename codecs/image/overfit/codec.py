@@ -4,10 +4,9 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
-from fewbits.codecs.image.alpha import decode_alpha, encode_alpha
+from fewbits.codecs.image.alpha import encode_alpha
+from fewbits.codecs.image.layout import ROUNDED, finished
 from fewbits.codecs.image.overfit.architecture import SIZES
 from fewbits.codecs.image.overfit.fitted import Fitted
 from fewbits.codecs.image.overfit.latent_coder import TILE, LatentCoder, Latents
@@ -52,10 +51,7 @@ class OverfitCodec(Codec[Image]):
         made = Reconstruction(latents, networks, shape["height"], shape["width"])
         samples = made.samples(1 if shape["channels"] <= 2 else 3,
                                lambda share, what: progress(0.6 + 0.4 * share, what))
-        if shape["channels"] in (2, 4):
-            alpha = decode_alpha(stream.sections[-1] or b"", shape["height"], shape["width"])
-            samples = np.concatenate([samples, alpha[..., None]], 2)
-        return Image(samples.astype(np.uint16) * np.uint16(257) if shape["bits"] == 16 else samples)
+        return finished(samples, stream, shape)
 
     def latents(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Latents:
         """What is decoded before any float arithmetic, and so equal on every machine.
@@ -103,7 +99,7 @@ def pack(fitted: Fitted, media: Image, starts: Starts) -> Stream:
     settings = {"decoder": fitted.size, "start": fitted.start, "finest": fitted.finest}
     notices = fitted.notices
     if media.bits == 16:
-        notices = ("This codec works with 8 bits per sample: the 16-bit samples were rounded.", *notices)
+        notices = (ROUNDED, *notices)
     return Stream(settings, sections, bits, notices)
 
 

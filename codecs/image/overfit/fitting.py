@@ -56,14 +56,15 @@ def fit(rgb: np.ndarray, target: Target, starts: Starts, progress: Progress, dev
         work, fitted = Fit(rgb, schedule, aim.trade, starts, objectives), None
         try:
             fitted = _fit_to_aim(work, aim, progress)
-            bits, worth = _measured(work, fitted)[0], _worth(work, fitted)
+            bits, psnr = _measured(work, fitted)
             if _networks_bits(work, fitted) < DEAR_NETWORKS * bits:
                 return fitted
             del work.objective  # two of them would take twice the memory
             schedule = replace(schedule, network_rate=BIAS_RATE)
             modest = Fit(rgb, schedule, aim.trade, starts, objectives, only_biases=True)
             alternative = _fit_to_aim(modest, aim, progress)
-            return alternative if _worth(modest, alternative) < worth else fitted
+            better = _worth(modest, *_measured(modest, alternative)) < _worth(work, bits, psnr)
+            return alternative if better else fitted
         except KeyboardInterrupt:
             if not target.keep_best:
                 raise
@@ -136,9 +137,8 @@ def _networks_bits(work: Fit, fitted: Fitted) -> float:
     return difference_bits(fitted.networks, work.start_networks, work.size, work.starts.tables, fitted.shifts)
 
 
-def _worth(work: Fit, fitted: Fitted) -> float:
+def _worth(work: Fit, bits: float, psnr: float) -> float:
     """Bits and the worth of the error in bits; less is better."""
-    bits, psnr = _measured(work, fitted)
     return bits + work.pixels * 10 ** (-psnr / 10) / work.trade
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fewbits.codecs.image.overfit.architecture import CONTEXT_NETWORKS, FRACTION, UNIT, DecoderSize
+from fewbits.codecs.image.overfit.architecture import CONTEXT_NETWORKS, UNIT, DecoderSize
 from fewbits.entropy.coder import Decoder, Encoder
 from fewbits.entropy.tables import SymbolTables
 from fewbits.errors import DamagedError
-from fewbits.kernels.context import CENTRE_LEVEL, CONTEXT_LIMIT, HIDDEN_LIMIT, SHIFTS
+from fewbits.kernels.context import CENTRE_LEVEL, CONTEXT_LIMIT, FRACTION, HIDDEN_LIMIT, SHIFTS
 from fewbits.kernels.synthesis import COLOURS
 
 Networks = dict[str, np.ndarray]

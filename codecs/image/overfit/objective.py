@@ -13,13 +13,13 @@ import numpy as np
 
 from fewbits.codecs.image.overfit.architecture import (
     GRIDS,
-    MARGIN,
     NEIGHBOURS,
     DecoderSize,
     context_network,
     grid_shape,
 )
 from fewbits.codecs.image.overfit.parameters import Parameters
+from fewbits.kernels.context import MARGIN
 from fewbits.kernels.context_gradient import context_gradient
 from fewbits.kernels.relaxation import descend, relax
 from fewbits.kernels.synthesis_gradient import (

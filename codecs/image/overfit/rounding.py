@@ -77,6 +77,11 @@ def leave_unchanged_what_pays_not(parameters: Parameters, networks: Networks, st
 
 def _within_ranges(networks: Networks, start: Networks, size: DecoderSize) -> Networks:
     """Networks that the integer arithmetic of decoders can hold: a context network that it cannot is the start's."""
+    try:
+        check_ranges(networks, size)
+        return networks
+    except ValueError:
+        pass
     for number in range(CONTEXT_NETWORKS):
         own = {name: value for name, value in networks.items() if name.startswith(f"context.{number}.")}
         try:

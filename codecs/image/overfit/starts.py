@@ -15,7 +15,7 @@ from fewbits.codecs.image.overfit.networks import Networks, check_ranges
 from fewbits.codecs.weights import identity_of
 from fewbits.entropy.tables import SymbolTables, shifted_laplace_tables
 from fewbits.errors import WeightsError
-from fewbits.kernels.context import CENTRE_LEVEL, LEVELS, SHIFTS
+from fewbits.kernels.context import CENTRE_LEVEL, LEVELS, SCALE_BITS, SHIFTS
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "overfit.safetensors"
 MAX_STARTS = 64  # of a size
@@ -66,7 +66,7 @@ class Starts:
 def context_tables() -> SymbolTables:
     """The tables that are shipped with the starts, made with floats."""
     levels, shifts = np.arange(LEVELS), np.arange(SHIFTS)
-    return shifted_laplace_tables(2.0 ** ((levels - CENTRE_LEVEL) / 4), shifts / SHIFTS)
+    return shifted_laplace_tables(2.0 ** ((levels - CENTRE_LEVEL) / 2**SCALE_BITS), shifts / SHIFTS)
 
 
 def save_starts(path: Path, by_size: Sequence[Sequence[Start]], tables: SymbolTables, notes: dict[str, str]) -> None:

@@ -17,9 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewbits.codecs.image.overfit.architecture import (
-    COARSE_INPUTS,
     GRIDS,
-    MARGIN,
     NEIGHBOURS,
     DecoderSize,
     context_network,
@@ -27,6 +25,7 @@ from fewbits.codecs.image.overfit.architecture import (
 )
 from fewbits.codecs.image.overfit.objective import ADAM, FLOOR, SMALLEST_PERCEPTUAL_SIDE, Cost
 from fewbits.codecs.image.overfit.parameters import Parameters
+from fewbits.kernels.context import COARSE_INPUTS, MARGIN
 from fewbits.kernels.context_gradient import MAX_LOG_SCALE, MIN_LOG_SCALE
 
 _CONTEXT_WINDOW = (MARGIN + 1, 2 * MARGIN + 1)
