@@ -50,7 +50,7 @@ def exp2(x):  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def log2(x):  # type: ignore[no-untyped-def]
-    """Logarithm of a normal positive float32."""
+    """Logarithm of a normal positive float32. It divides, so that callers vectorise with error_model="numpy" only."""
     bits = _bits_of_float(x)
     exponent = (bits - _ROOT) >> _EXPONENT
     mantissa = _float_of_bits(np.int32(bits - (exponent << _EXPONENT)))  # in sqrt(1/2) .. sqrt(2)

@@ -2,6 +2,7 @@
 
 Soft rounding of noisy soft rounding approaches rounding as its temperature falls (E. Agustsson and L. Theis,
 "Universally Quantized Neural Compression", NeurIPS 2020; used as in C3). The step is Adam's (arXiv 1412.6980).
+Divisions that might raise an error would keep loops from being vectorised; hence `error_model`.
 """
 
 import numpy as np
@@ -33,7 +34,8 @@ def _soft_round(x, sharpness, height):  # type: ignore[no-untyped-def]
     return floor + _HALF + _HALF * height * tanh, _HALF * height * sharpness * (_ONE - tanh * tanh)
 
 
-@njit(void(_PLANE, float32, float32, uint32, int64, _PLANE, _PLANE), cache=True, nogil=True, fastmath=True)
+@njit(void(_PLANE, float32, float32, uint32, int64, _PLANE, _PLANE), cache=True, nogil=True, fastmath=True,
+      error_model="numpy")
 def relax(latents, temperature, noise, seed, margin, plane, slope):  # type: ignore[no-untyped-def]
     """Fills the inside of `plane` with relaxed latents and `slope` with their derivatives by the latents.
 
@@ -67,7 +69,8 @@ def relax(latents, temperature, noise, seed, margin, plane, slope):  # type: ign
 
 
 @njit(void(_PLANE, _PLANE, _PLANE, float32[:, :, ::1], _PLANE, _PLANE, int64, int64, int64, float32,
-           float32, float32, float32, float32, float32), cache=True, nogil=True, fastmath=True)
+           float32, float32, float32, float32, float32), cache=True, nogil=True, fastmath=True,
+      error_model="numpy")
 def descend(latents, first, second, rate_gradients, distortion_gradient, slope,
             margin, first_row, last_row, step, decay1, decay2, correction1, correction2, floor):  # type: ignore[no-untyped-def]
     """Adam's step for some rows of a grid, from the gradients of its relaxed latents.

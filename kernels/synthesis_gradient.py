@@ -21,10 +21,11 @@ _KERNEL = float32[:, :, :, ::1]
 
 @njit(inline="always")
 def _load(planes, row, column, count, x):  # type: ignore[no-untyped-def]
+    """Fills the first rows of a block with `count` values of each plane."""
     for i in range(planes.shape[0]):
-        source = planes[i, row, column:]
+        source, target = planes[i, row, column:], x[i]
         for p in range(count):
-            x[i, p] = source[p]
+            target[p] = source[p]
 
 
 @njit(inline="always")
@@ -63,70 +64,83 @@ def pixelwise(planes, first, first_bias, last, first_row, last_row, result):  # 
             dense.rectify(one, hidden)
             dense.forward(last, no_bias, one, out)
             for o in range(3):
-                target = result[o, row + RING, column + RING :]
+                target, nonlinear, linear = result[o, row + RING, column + RING :], out[o], one[hidden + o]
                 for p in range(count):
-                    target[p] = out[o, p] + one[hidden + o, p]
+                    target[p] = nonlinear[p] + linear[p]
         replicate(result, row, width)
 
 
-@njit(void(_PLANES, _PLANE, _ROW, _PLANE, int64, int64, _PLANES, _PLANES, _PLANE, _ROW, _PLANE), cache=True,
-      nogil=True, fastmath=True)
+@njit(void(_PLANES, _PLANE, _ROW, _PLANE, int64, int64, _PLANES, _PLANE, _ROW, _PLANE), cache=True, nogil=True,
+      fastmath=True)
 def pixelwise_gradient(planes, first, first_bias, last, first_row, last_row, result_gradient,
-                       planes_gradient, first_sum, first_bias_sum, last_sum):  # type: ignore[no-untyped-def]
-    """The way back of `pixelwise`: fills `planes_gradient` (n, H, W), adds to the sums of the parameters."""
+                       first_sum, first_bias_sum, last_sum):  # type: ignore[no-untyped-def]
+    """The way back of `pixelwise`: writes the gradients of the planes over them, adds to the sums of the parameters.
+
+    A gradient takes the place of a value that is in the cache; planes of their own would take a fifth more time, and as
+    much memory again.
+    """
     hidden = last.shape[1]
     width = planes.shape[2]
     first_back, last_back = first.T.copy(), last.T.copy()
     no_bias, unused = np.zeros(max(first.shape[0], first.shape[1]), np.float32), np.zeros(4, np.float32)
     x, x_gradient = np.zeros((first.shape[1], BLOCK), np.float32), np.empty((first.shape[1], BLOCK), np.float32)
     one, one_gradient = np.empty((hidden + 4, BLOCK), np.float32), np.zeros((hidden + 4, BLOCK), np.float32)
-    out_gradient = np.zeros((4, BLOCK), np.float32)
+    out_gradient = one_gradient[hidden:]  # the linear part is added to the result, so their gradients are the same
     for row in range(first_row, last_row):
         for column in range(0, width, BLOCK):
             count = min(BLOCK, width - column)
             _load(planes, row, column, count, x)
             dense.forward(first, first_bias, x, one)
             dense.rectify(one, hidden)
-            for o in range(3):
-                source = result_gradient[o, row + RING, column + RING :]
-                for p in range(count):
-                    out_gradient[o, p] = source[p]
-                for p in range(count, BLOCK):
-                    out_gradient[o, p] = _ZERO
+            out_gradient[:3, count:] = _ZERO
+            _load(result_gradient, row + RING, column + RING, count, out_gradient)
             dense.weight_gradient(out_gradient, one[:hidden], last_sum, unused)
             dense.forward(last_back, no_bias, out_gradient, one_gradient[:hidden])
             dense.keep_active(one_gradient, one, hidden)
-            one_gradient[hidden:] = out_gradient
             dense.weight_gradient(one_gradient, x, first_sum, first_bias_sum)
             dense.forward(first_back, no_bias, one_gradient, x_gradient)
             for i in range(planes.shape[0]):
-                target = planes_gradient[i, row, column:]
+                source, target = x_gradient[i], planes[i, row, column:]
                 for p in range(count):
-                    target[p] = x_gradient[i, p]
+                    target[p] = source[p]
+
+
+@njit(inline="always", fastmath=True)
+def _add_layer(planes, kernel, row, column, sums):  # type: ignore[no-untyped-def]
+    """Adds what a 3x3 layer makes of the surroundings of a row, from a column on, to the rows of `sums`.
+
+    All three outputs at once, so that inputs are loaded once.
+    """
+    red, green, blue = sums[0], sums[1], sums[2]
+    for i in range(3):
+        for dy in range(3):
+            source = planes[i, row - 1 + dy, column - 1 :]
+            r, g, b = kernel[0, i, dy], kernel[1, i, dy], kernel[2, i, dy]
+            r0, r1, r2, g0, g1, g2, b0, b1, b2 = r[0], r[1], r[2], g[0], g[1], g[2], b[0], b[1], b[2]
+            for p in range(red.size):
+                left, middle, right = source[p], source[p + 1], source[p + 2]
+                red[p] += r0 * left + r1 * middle + r2 * right
+                green[p] += g0 * left + g1 * middle + g2 * right
+                blue[p] += b0 * left + b1 * middle + b2 * right
 
 
 @njit(void(_PLANES, _KERNEL, _ROW, boolean, int64, int64, _PLANES), cache=True, nogil=True, fastmath=True)
 def residual(planes, weight, bias, rectified, first_row, last_row, result):  # type: ignore[no-untyped-def]
     """A 3x3 layer added to its input, for some rows: (3, H + 4, W + 4) to the same."""
     width = planes.shape[2] - 2 * RING
+    sums = np.empty((3, width), np.float32)
     for row in range(first_row, last_row):
         for o in range(3):
-            target = result[o, row + RING, RING:]
-            for p in range(width):
-                target[p] = bias[o]
-            for i in range(3):
-                for dy in range(3):
-                    source = planes[i, row + RING - 1 + dy, RING - 1 :]
-                    a, b, c = weight[o, i, dy, 0], weight[o, i, dy, 1], weight[o, i, dy, 2]
-                    for p in range(width):
-                        target[p] += a * source[p] + b * source[p + 1] + c * source[p + 2]
-            own = planes[o, row + RING, RING:]
+            sums[o] = bias[o]
+        _add_layer(planes, weight, row + RING, RING, sums)
+        for o in range(3):
+            own, added, target = planes[o, row + RING, RING:], sums[o], result[o, row + RING, RING:]
             if rectified:
                 for p in range(width):
-                    target[p] = own[p] + max(target[p], _ZERO)
+                    target[p] = own[p] + max(added[p], _ZERO)
             else:
                 for p in range(width):
-                    target[p] += own[p]
+                    target[p] = own[p] + added[p]
         replicate(result, row, width)
 
 
@@ -190,26 +204,23 @@ def residual_gradient(planes, weight, result_gradient, layer_gradient, first_row
         layer_gradient: from `keep_active`, or `result_gradient` itself where the layer is not rectified.
     """
     height, width = planes.shape[1] - 2 * RING, planes.shape[2] - 2 * RING
-    line = np.empty(width + 2, np.float32)
+    turned = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+    sums = np.empty((3, width + 2), np.float32)
     for row in range(first_row, last_row):
+        sums[:] = _ZERO
+        _add_layer(layer_gradient, turned, row + RING, RING - 1, sums)
+        # The first row is also what the ring above it was copied from, the last what is below.
+        if row == 0:
+            _add_layer(layer_gradient, turned, row + RING - 1, RING - 1, sums)
+        if row == height - 1:
+            _add_layer(layer_gradient, turned, row + RING + 1, RING - 1, sums)
         for i in range(3):
-            target = planes_gradient[i, row + RING, RING:]
-            own = result_gradient[i, row + RING, RING:]
+            line, own, target = sums[i], result_gradient[i, row + RING, RING:], planes_gradient[i, row + RING, RING:]
+            line[1] += line[0]
+            line[width] += line[width + 1]
+            inner = line[1:]
             for p in range(width):
-                target[p] = own[p]
-            # The first row is also what the ring above it was copied from, the last what is below.
-            for copy in range(row - (row == 0), row + 1 + (row == height - 1)):
-                line[:] = _ZERO
-                for o in range(3):
-                    for dy in range(3):
-                        source = layer_gradient[o, copy + 1 - dy + RING, RING - 2 :]
-                        a, b, c = weight[o, i, dy, 0], weight[o, i, dy, 1], weight[o, i, dy, 2]
-                        for p in range(width + 2):
-                            line[p] += c * source[p] + b * source[p + 1] + a * source[p + 2]
-                line[1] += line[0]
-                line[width] += line[width + 1]
-                for p in range(width):
-                    target[p] += line[p + 1]
+                target[p] = own[p] + inner[p]
         _layer_sums(planes, layer_gradient, row, width, weight_sum, bias_sum)
 
 

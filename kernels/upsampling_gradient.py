@@ -54,8 +54,10 @@ def upsample(plane, taps, result):  # type: ignore[no-untyped-def]
 def upsample_gradient(plane, taps, result_gradient, plane_gradient, taps_sum):  # type: ignore[no-untyped-def]
     """Adds the gradients of `plane` and `taps` to `plane_gradient` and `taps_sum`."""
     height, width = plane.shape
-    padded, padded_gradient = np.empty(width + 4, np.float32), np.empty(width + 5, np.float32)
-    even, odd = np.zeros(width, np.float32), np.zeros(width, np.float32)
+    padded, padded_gradient = np.empty(width + 4, np.float32), np.empty(width + 4, np.float32)
+    # Zeros around them spare the loop below its special cases at the borders.
+    padded_even, padded_odd = np.zeros(width + 8, np.float32), np.zeros(width + 8, np.float32)
+    even, odd = padded_even[4:], padded_odd[4:]
     f0, f1, f2, f3 = taps[0], taps[1], taps[2], taps[3]
     for row in range(result_gradient.shape[0]):
         source = result_gradient[row]
@@ -65,7 +67,6 @@ def upsample_gradient(plane, taps, result_gradient, plane_gradient, taps_sum):  
             odd[x] = source[2 * x + 1]
         if source.size & 1:
             even[pairs] = source[2 * pairs]
-            odd[pairs] = _ZERO
         _combine(plane, row, taps, padded)
         s0 = s1 = s2 = s3 = _ZERO
         for x in range(width):
@@ -73,17 +74,11 @@ def upsample_gradient(plane, taps, result_gradient, plane_gradient, taps_sum):  
             s1 += even[x] * padded[x + 1] + odd[x] * padded[x + 3]
             s2 += even[x] * padded[x + 2] + odd[x] * padded[x + 2]
             s3 += even[x] * padded[x + 3] + odd[x] * padded[x + 1]
-        padded_gradient[:] = _ZERO
-        for x in range(width):
-            padded_gradient[x] += f0 * even[x]
-        for x in range(width):
-            padded_gradient[x + 1] += f1 * even[x] + f3 * odd[x]
-        for x in range(width):
-            padded_gradient[x + 2] += f2 * even[x] + f2 * odd[x]
-        for x in range(width):
-            padded_gradient[x + 3] += f3 * even[x] + f1 * odd[x]
-        for x in range(width):
-            padded_gradient[x + 4] += f0 * odd[x]
+        for x in range(width + 4):
+            padded_gradient[x] = (f0 * (padded_even[x + 4] + padded_odd[x])
+                                  + f1 * (padded_even[x + 3] + padded_odd[x + 1])
+                                  + f2 * (padded_even[x + 2] + padded_odd[x + 2])
+                                  + f3 * (padded_even[x + 1] + padded_odd[x + 3]))
         padded_gradient[2] += padded_gradient[0] + padded_gradient[1]
         padded_gradient[width + 1] += padded_gradient[width + 2] + padded_gradient[width + 3]
         inner = padded_gradient[2:]

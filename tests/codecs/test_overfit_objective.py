@@ -182,6 +182,18 @@ def test_small_pictures_keep_the_squared_error():
 
 
 @pytest.mark.parametrize("finest", [0, 1])
+def test_a_second_pass_gives_what_the_first_gave(finest):
+    """Gradients are written over values; none may stay behind."""
+    objective = Objective(noise_picture(75, 141), SIZES[0], finest)
+    (first, first_gradient), first_latents = passed(objective), latent_gradients(objective)
+    first_latents = [gradient.copy() for gradient in first_latents]
+    second, second_gradient = passed(objective)
+    assert second == first
+    assert (second_gradient.flat == first_gradient.flat).all()
+    assert all((a == b).all() for a, b in zip(latent_gradients(objective), first_latents, strict=True))
+
+
+@pytest.mark.parametrize("finest", [0, 1])
 @pytest.mark.parametrize("shape", [(1, 1), (9, 200), (150, 141)])
 def test_threads_change_no_bit(shape, finest):
     results = []

@@ -8,6 +8,7 @@ with one thread and with many.
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -50,15 +51,21 @@ class Cost:
 
 
 class Grid:
-    """One latent grid of a picture while it is fitted."""
+    """One latent grid of a picture while it is fitted.
 
-    def __init__(self, height: int, width: int) -> None:
+    Args:
+        distortion_gradient: where the way back of the synthesis leaves the gradient of this grid.
+        is_finest: no finer grid is predicted from this one.
+    """
+
+    def __init__(self, distortion_gradient: np.ndarray, is_finest: bool) -> None:
+        self.height, self.width = height, width = distortion_gradient.shape
         padded = (height + 2 * MARGIN, width + 2 * MARGIN)
-        self.height, self.width = height, width
-        self.latents, self.first, self.second, self.slope, self.distortion_gradient = np.zeros((5, height, width), "f4")
+        self.latents, self.first, self.second, self.slope = np.zeros((4, height, width), np.float32)
         self.plane = np.zeros(padded, np.float32)
+        self.distortion_gradient = distortion_gradient
         # Even and odd bands write to planes of their own, for their neighbourhoods overlap; so do the finer grid's.
-        self.rate_gradients = np.zeros((4, *padded), np.float32)
+        self.rate_gradients = np.zeros((2 if is_finest else 4, *padded), np.float32)
 
     @property
     def inside(self) -> np.ndarray:
@@ -82,11 +89,12 @@ class Objective:
         self.height, self.width = rgb.shape[:2]
         self.perceptual = perceptual and min(self.height, self.width) >= SMALLEST_PERCEPTUAL_SIDE
         self.target = np.ascontiguousarray(rgb.transpose(2, 0, 1).astype(np.float32) / 255 - 0.5)
-        self.grids = [Grid(*grid_shape(k, self.height, self.width)) for k in range(finest, GRIDS)]
         self._neighbours = np.array(NEIGHBOURS[: size.neighbours], np.int64)
         self._levels = [np.zeros((GRIDS - k, *grid_shape(k, self.height, self.width)), np.float32)
                         for k in range(GRIDS)]  # level k holds grids k, k + 1, ... at the resolution of grid k
-        self._level_gradients = [np.zeros_like(level) for level in self._levels]
+        # The planes at full resolution are most of the memory, and `pixelwise_gradient` needs no second set of them.
+        self._level_gradients = [self._levels[0], *(np.zeros_like(level) for level in self._levels[1:])]
+        self.grids = [Grid(self._level_gradients[k][0], k == finest) for k in range(finest, GRIDS)]
         ringed = (3, self.height + 2 * RING, self.width + 2 * RING)
         self._stages = [np.zeros(ringed, np.float32) for _ in range(size.residual_layers + 1)]
         self._stage_gradients = [np.zeros(ringed, np.float32) for _ in self._stages]
@@ -137,8 +145,7 @@ class Objective:
                               MARGIN, top, bottom, grid.width, *(parameters[name] for name in names),
                               grid.rate_gradients[place % 2],
                               coarser.rate_gradients[2 + place % 2] if coarser else _NOTHING, *sums[-1][1]))
-        for grid in self.grids:
-            grid.rate_gradients[:] = 0
+        self._run([(np.ndarray.fill, plane, 0) for grid in self.grids for plane in grid.rate_gradients])
         bits = sum(self._run(tasks))
         for names, parts in sums:
             for name, part in zip(names, parts, strict=True):
@@ -154,25 +161,19 @@ class Objective:
     def _upsample(self, taps: np.ndarray) -> None:
         for k in range(GRIDS - 1, -1, -1):
             level = self._levels[k]
-            if k >= self.finest:
-                level[0] = self.grids[k - self.finest].inside
+            level[0] = self.grids[k - self.finest].inside if k >= self.finest else 0
             if k < GRIDS - 1:
                 self._run([(upsample, self._levels[k + 1][n], taps[k, min(n, 1)], level[n + 1])
                            for n in range(GRIDS - 1 - k)])
 
     def _upsample_back(self, taps: np.ndarray, taps_gradient: np.ndarray) -> None:
-        for k in range(GRIDS):
-            own = self._level_gradients[k]
-            if k >= self.finest:
-                self.grids[k - self.finest].distortion_gradient[:] = own[0]
-            if k < GRIDS - 1:
-                coarser = self._level_gradients[k + 1]
-                coarser[:] = 0
-                sums = np.zeros((GRIDS - 1 - k, taps.shape[2]), np.float32)
-                self._run([(upsample_gradient, self._levels[k + 1][n], taps[k, min(n, 1)], own[n + 1], coarser[n],
-                            sums[n]) for n in range(GRIDS - 1 - k)])
-                taps_gradient[k, 0] += sums[0]
-                taps_gradient[k, 1] += sums[1:].sum(0)
+        for k, (own, coarser) in enumerate(pairwise(self._level_gradients)):
+            coarser[:] = 0
+            sums = np.zeros((GRIDS - 1 - k, taps.shape[2]), np.float32)
+            self._run([(upsample_gradient, self._levels[k + 1][n], taps[k, min(n, 1)], own[n + 1], coarser[n], sums[n])
+                       for n in range(GRIDS - 1 - k)])
+            taps_gradient[k, 0] += sums[0]
+            taps_gradient[k, 1] += sums[1:].sum(0)
 
     def _synthesise(self, parameters: Parameters, trade: float, gradient: Parameters) -> float:
         bands = _bands(self.height)
@@ -199,8 +200,8 @@ class Objective:
                 gradient[f"synthesis.residual.{i}.weight"][...] += weight_sum
                 gradient[f"synthesis.residual.{i}.bias"][...] += bias_sum
         parts = [tuple(np.zeros_like(a) for a in (first, first_bias, last)) for _ in bands]
-        self._run([(pixelwise_gradient, planes, first, first_bias, last, *band, self._stage_gradients[0],
-                    self._level_gradients[0], *part) for band, part in zip(bands, parts, strict=True)])
+        self._run([(pixelwise_gradient, planes, first, first_bias, last, *band, self._stage_gradients[0], *part)
+                   for band, part in zip(bands, parts, strict=True)])
         width = self.size.synthesis_width
         for first_sum, bias_sum, last_sum in parts:
             gradient["synthesis.first.weight"][...] += first_sum[: width + 3, :GRIDS]

@@ -11,7 +11,6 @@ import numpy as np
 
 from fewbits.codecs.image.overfit.architecture import CONTEXT_NETWORKS, UNIT, DecoderSize
 from fewbits.codecs.image.overfit.networks import (
-    MAX_SHIFT,
     PARAMETER_LIMIT,
     Networks,
     check_ranges,
@@ -21,6 +20,7 @@ from fewbits.codecs.image.overfit.parameters import Parameters
 from fewbits.entropy.tables import SymbolTables
 
 TRIAL_SHIFT = 6
+COARSEST_SHIFT = TRIAL_SHIFT + 1  # the trial says nothing about steps much coarser than its own
 
 
 class Rounding:
@@ -41,10 +41,14 @@ class Rounding:
         base = total()
         for name, view in parameters.views.items():
             exact = view.copy()
-            view[:] = _rounded(exact, start[name], TRIAL_SHIFT) / UNIT
-            square = float(np.square(view - exact, dtype=np.float64).sum()) * UNIT**2
-            self.shifts[name] = _best_shift(max(total() - base, 1e-2) / max(square, 1e-9))
+            change = _rounded(exact, start[name], TRIAL_SHIFT) / UNIT - exact
+            totals = []
+            for direction in (change, -change):  # in the mean of both, the slope of the cost has no part
+                view[:] = exact + direction
+                totals.append(total())
             view[:] = exact
+            square = float(np.square(change).sum()) * UNIT**2
+            self.shifts[name] = _best_shift(max(sum(totals) / 2 - base, 1e-2) / max(square, 1e-9))
 
     def networks(self, parameters: Parameters) -> Networks:
         """The nearest integers of a file."""
@@ -94,7 +98,7 @@ def _within_ranges(networks: Networks, start: Networks, size: DecoderSize) -> Ne
 def _best_shift(harm_per_square: float) -> int:
     """The step where d/dstep of harm * step**2 / 12 equals d/dstep of log2(step)."""
     step = math.sqrt(6 / (math.log(2) * harm_per_square))
-    return min(max(round(math.log2(max(step, 1.0))), 0), MAX_SHIFT)
+    return min(max(round(math.log2(max(step, 1.0))), 0), COARSEST_SHIFT)
 
 
 def _rounded(parameter: np.ndarray, start: np.ndarray, shift: int) -> np.ndarray:
