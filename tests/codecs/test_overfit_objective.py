@@ -80,6 +80,23 @@ def test_the_gradients_are_those_of_torch(size, shape, finest, device):
     assert_close(compiled.picture, reference.picture, 1e-5)
 
 
+@pytest.mark.parametrize("make", [Objective, lambda *args: TorchObjective(*args, "cpu")], ids=["compiled", "torch"])
+@pytest.mark.parametrize("tensor", ["context.0.first.bias", "context.3.last.weight", "upsampling",
+                                    "synthesis.residual.1.weight"])
+def test_a_share_changes_by_what_the_cost_changes(make, tensor):
+    objective, parameters = make(noise_picture(75, 141), SIZES[1], 0), random_parameters(SIZES[1])
+    fill(objective)
+    costs, shares = [], []
+    for change in (0.0, 0.1):
+        parameters[tensor][...] += np.float32(change)
+        objective.relax(0.0, 0.0, 0)
+        cost = objective.cost(parameters, TRADE, Parameters(SIZES[1]))
+        costs.append(cost.bits + cost.squared_error / (3 * TRADE))
+        shares.append(objective.share(parameters, TRADE, tensor))
+    assert costs[1] != costs[0]
+    assert shares[1] - shares[0] == pytest.approx(costs[1] - costs[0], rel=1e-2, abs=1e-5 * costs[0])
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_far_latents_keep_everything_finite(device):
     """Where a latent lies hundreds of scales from its mean, and the scales are at their limits."""

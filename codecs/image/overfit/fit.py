@@ -159,6 +159,11 @@ class Fit:
         """Bits of rounded latents, and the worth of their error in bits."""
         return self.total(self.rounded_cost())
 
+    def rounded_share(self, tensor: str) -> float:
+        """The part of that in which a tensor of the parameters has a say."""
+        self.objective.relax(0.0, 0.0, 0)
+        return self.objective.share(self.parameters, self.trade, tensor)
+
     def drop_finest_if_it_pays(self) -> None:
         """Goes on without the grid of full resolution where that costs nothing; a step takes a third then."""
         if self.objective.finest:

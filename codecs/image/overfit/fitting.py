@@ -125,12 +125,12 @@ def _finish(work: Fit) -> Fitted:
     networks = rounding.networks(work.parameters)
     work.parameters.flat[:] = Parameters.from_networks(work.size, networks).flat
     networks = leave_unchanged_what_pays_not(work.parameters, networks, work.start_networks, rounding.shifts,
-                                             work.starts.tables, work.rounded_total)
+                                             work.starts.tables, work.rounded_share)
     return Fitted(work.schedule.size, work.start, work.objective.finest, networks, rounding.shifts, work.integers())
 
 
 def _rounding(work: Fit) -> Rounding:
-    return Rounding(work.parameters, work.start_networks, work.rounded_total)
+    return Rounding(work.parameters, work.start_networks, work.rounded_share)
 
 
 def _networks_bits(work: Fit, fitted: Fitted) -> float:

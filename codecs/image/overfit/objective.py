@@ -117,6 +117,15 @@ class Objective:
         error = self._distortion(parameters, trade, gradient)
         return Cost(bits, error)
 
+    def share(self, parameters: Parameters, trade: float, tensor: str) -> float:
+        """The part of the cost, in bits, in which a tensor of the parameters has a say: all that a trial with another
+        tensor can change, in a fraction of the time."""
+        if tensor.startswith("context."):
+            return self._rate(parameters, Parameters(self.size), int(tensor.split(".")[1]))
+        self._upsample(parameters["upsampling"])
+        self._synthesise(parameters)
+        return self._error(trade) / (3 * trade)
+
     def descend(self, step: float, count: int) -> None:
         """A step of Adam for the latents, the `count`-th."""
         tasks = []
@@ -132,12 +141,15 @@ class Objective:
             return [task[0](*task[1:]) for task in tasks]
         return list(self.pool.map(lambda task: task[0](*task[1:]), tasks))
 
-    def _rate(self, parameters: Parameters, gradient: Parameters) -> float:
+    def _rate(self, parameters: Parameters, gradient: Parameters, only: int | None = None) -> float:
+        """The bits of all grids, or only of those that one context network predicts."""
         tasks, sums = [], []
         for number, grid in enumerate(self.grids):
-            prefix = f"context.{context_network(number + self.finest)}."
-            names = [prefix + part for part in ("first.weight", "first.bias", "second.weight", "second.bias",
-                                                "last.weight")]
+            network = context_network(number + self.finest)
+            if only not in (None, network):
+                continue
+            names = [f"context.{network}.{part}" for part in ("first.weight", "first.bias", "second.weight",
+                                                              "second.bias", "last.weight")]
             coarser = self.grids[number + 1] if number + 1 < len(self.grids) else None
             for place, (top, bottom) in enumerate(_bands(grid.height)):
                 sums.append((names, [np.zeros_like(parameters[name]) for name in names]))
@@ -154,7 +166,9 @@ class Objective:
 
     def _distortion(self, parameters: Parameters, trade: float, gradient: Parameters) -> float:
         self._upsample(parameters["upsampling"])
-        error = self._synthesise(parameters, trade, gradient)
+        self._synthesise(parameters)
+        error = self._error(trade)
+        self._synthesise_back(parameters, gradient)
         self._upsample_back(parameters["upsampling"], gradient["upsampling"])
         return error
 
@@ -175,39 +189,41 @@ class Objective:
             taps_gradient[k, 0] += sums[0]
             taps_gradient[k, 1] += sums[1:].sum(0)
 
-    def _synthesise(self, parameters: Parameters, trade: float, gradient: Parameters) -> float:
+    def _synthesise(self, parameters: Parameters) -> None:
+        """Fills all stages, the last of which is the picture."""
         bands = _bands(self.height)
-        first, first_bias, last = _padded_synthesis(parameters)
-        planes = self._levels[0]
-        self._run([(pixelwise, planes, first, first_bias, last, *band, self._stages[0]) for band in bands])
-        layers = [(parameters[f"synthesis.residual.{i}.weight"], parameters[f"synthesis.residual.{i}.bias"])
-                  for i in range(self.size.residual_layers)]
-        for i, (weight, bias) in enumerate(layers):
-            rectified = i + 1 < len(layers)
-            self._run([(residual, self._stages[i], weight, bias, rectified, *band, self._stages[i + 1])
-                       for band in bands])
-        error = self._error(trade)
-        for i in reversed(range(len(layers))):
+        pixel_layers = _padded_synthesis(parameters)
+        self._run([(pixelwise, self._levels[0], *pixel_layers, *band, self._stages[0]) for band in bands])
+        for i in range(self.size.residual_layers):
+            layer = parameters[f"synthesis.residual.{i}.weight"], parameters[f"synthesis.residual.{i}.bias"]
+            rectified = i + 1 < self.size.residual_layers
+            self._run([(residual, self._stages[i], *layer, rectified, *band, self._stages[i + 1]) for band in bands])
+
+    def _synthesise_back(self, parameters: Parameters, gradient: Parameters) -> None:
+        """From the gradient of the last stage to those of all planes and parameters."""
+        bands = _bands(self.height)
+        for i in reversed(range(self.size.residual_layers)):
+            weight = parameters[f"synthesis.residual.{i}.weight"]
             inner = self._stage_gradients[i + 1]
-            if i + 1 < len(layers):
+            if i + 1 < self.size.residual_layers:
                 inner = self._layer_gradient
                 self._run([(keep_active, self._stages[i], self._stages[i + 1], self._stage_gradients[i + 1], *band,
                             inner) for band in bands])
-            sums = [(np.zeros_like(layers[i][0]), np.zeros_like(layers[i][1])) for _ in bands]
-            self._run([(residual_gradient, self._stages[i], layers[i][0], self._stage_gradients[i + 1], inner, *band,
+            sums = [(np.zeros_like(weight), np.zeros(len(weight), np.float32)) for _ in bands]
+            self._run([(residual_gradient, self._stages[i], weight, self._stage_gradients[i + 1], inner, *band,
                         self._stage_gradients[i], *s) for band, s in zip(bands, sums, strict=True)])
             for weight_sum, bias_sum in sums:
                 gradient[f"synthesis.residual.{i}.weight"][...] += weight_sum
                 gradient[f"synthesis.residual.{i}.bias"][...] += bias_sum
-        parts = [tuple(np.zeros_like(a) for a in (first, first_bias, last)) for _ in bands]
-        self._run([(pixelwise_gradient, planes, first, first_bias, last, *band, self._stage_gradients[0], *part)
+        pixel_layers = _padded_synthesis(parameters)
+        parts = [tuple(map(np.zeros_like, pixel_layers)) for _ in bands]
+        self._run([(pixelwise_gradient, self._levels[0], *pixel_layers, *band, self._stage_gradients[0], *part)
                    for band, part in zip(bands, parts, strict=True)])
         width = self.size.synthesis_width
         for first_sum, bias_sum, last_sum in parts:
             gradient["synthesis.first.weight"][...] += first_sum[: width + 3, :GRIDS]
             gradient["synthesis.first.bias"][...] += bias_sum[: width + 3]
             gradient["synthesis.last.weight"][...] += last_sum[:3]
-        return error
 
     def _error(self, trade: float) -> float:
         """The error of the last stage, and its gradient."""

@@ -29,26 +29,25 @@ class Rounding:
     Args:
         parameters: of the fit; they are changed for trials and changed back.
         start: what differences are from.
-        total: gives the cost of the fit with its parameters as they are, in bits.
+        share: gives the part of the cost, in bits, that depends on a tensor, with the parameters as they are.
 
     Attributes:
         shifts: by name, how many low bits the difference from the start lacks.
     """
 
-    def __init__(self, parameters: Parameters, start: Networks, total: Callable[[], float]) -> None:
+    def __init__(self, parameters: Parameters, start: Networks, share: Callable[[str], float]) -> None:
         self._start = start
         self.shifts: dict[str, int] = {}
-        base = total()
         for name, view in parameters.views.items():
-            exact = view.copy()
+            exact, before = view.copy(), share(name)
             change = _rounded(exact, start[name], TRIAL_SHIFT) / UNIT - exact
-            totals = []
+            costs = []
             for direction in (change, -change):  # in the mean of both, the slope of the cost has no part
                 view[:] = exact + direction
-                totals.append(total())
+                costs.append(share(name))
             view[:] = exact
             square = float(np.square(change).sum()) * UNIT**2
-            self.shifts[name] = _best_shift(max(sum(totals) / 2 - base, 1e-2) / max(square, 1e-9))
+            self.shifts[name] = _best_shift(max(sum(costs) / 2 - before, 1e-2) / max(square, 1e-9))
 
     def networks(self, parameters: Parameters) -> Networks:
         """The nearest integers of a file."""
@@ -58,23 +57,22 @@ class Rounding:
 
 
 def leave_unchanged_what_pays_not(parameters: Parameters, networks: Networks, start: Networks, shifts: dict[str, int],
-                                  tables: SymbolTables, total: Callable[[], float]) -> Networks:
+                                  tables: SymbolTables, share: Callable[[str], float]) -> Networks:
     """Networks with those tensors put back to the start's whose differences take more bits than they save.
 
     Args:
         parameters: of the fit, equal to `networks`; they become what is returned.
-        total: as for `Rounding`.
+        share: as for `Rounding`.
     """
     kept = dict(networks)
-    base = total()
     for name, view in parameters.views.items():
         bits = coded_difference(networks[name].astype(np.int64) - start[name], tables, shifts[name]).bits
         if not bits:
             continue
+        changed = share(name)
         view[:] = start[name] / UNIT
-        without = total()
-        if without < base + bits:
-            kept[name], base = start[name], without
+        if share(name) < changed + bits:
+            kept[name] = start[name]
         view[:] = kept[name] / UNIT
     return kept
 

@@ -155,6 +155,15 @@ class TorchObjective:
         return Cost(bits.item(), error.item())
 
     @torch.no_grad()
+    def share(self, parameters: Parameters, trade: float, tensor: str) -> float:
+        """See `Objective.share`."""
+        views = _views(torch.from_numpy(parameters.flat.copy()).to(self.device), self.size)
+        with _full_precision():
+            if tensor.startswith("context."):
+                return self._bits(views).item()
+            return self._error(views).item() / (3 * trade)
+
+    @torch.no_grad()
     def descend(self, step: float, count: int) -> None:
         """A step of Adam for the latents, the `count`-th; see `relaxation.descend`."""
         assert self._relaxed.grad is not None
