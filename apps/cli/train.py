@@ -49,10 +49,10 @@ def hyperprior(
 def overfit(
     data: Photos,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for finished starts and the weights.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for finished decoders and the weights.")
     ] = Path("runs/overfit"),
 ) -> None:
-    """Train the starts of the image codec `overfit`. A run that was interrupted goes on after its last start."""
+    """Train the starts of the image codec `overfit`. An interrupted run goes on after its last finished decoder."""
     from fewbits.apps.train import overfit as recipe
 
     weights = output / "overfit.safetensors"

@@ -1,15 +1,19 @@
-"""Recipe: train the starts of the `overfit` image codec: networks and analysis filters, three decoders at five rates.
+"""Recipe: train the starts of the `overfit` image codec: networks and analysis filters, three decoders at six rates.
 
 A start is what fits of many pictures would agree on. So the recipe is a fit itself: crops of photos have latents of
 their own, as in the encoder, and one set of networks for all. For the first rate, three random beginnings are tried
 and the best one goes on; half way, filters are fitted to the latents that were found, and all latents begin anew from
-what the filters propose, which frees them from the accidents of the beginning. The other rates go on from the
-neighbouring one. Each finished start is kept, and an interrupted run goes on after the last.
+what the filters propose, which frees them from the accidents of the beginning.
+
+Pictures disagree, in their colours above all. So there are several kinds of starts, found as k-means finds clusters:
+each crop goes to the start from which a short fit of it comes farthest, and each start is fitted to the crops that
+came to it. The encoder takes the kind whose proposal costs least. Other rates go on from the neighbouring one, kind by
+kind. Each finished decoder is kept, and an interrupted run goes on after the last.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -18,17 +22,21 @@ import numpy as np
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.overfit.analysis import fitted_filters, propose
 from fewbits.codecs.image.overfit.architecture import GRIDS, SIZES, DecoderSize
-from fewbits.codecs.image.overfit.fit import Schedule
+from fewbits.codecs.image.overfit.fit import Fit, Schedule
 from fewbits.codecs.image.overfit.networks import initial_networks, rounded
 from fewbits.codecs.image.overfit.objective import Cost, Objective
 from fewbits.codecs.image.overfit.parameters import Parameters
 from fewbits.codecs.image.overfit.soap import Soap
-from fewbits.codecs.image.overfit.starts import Start, context_tables, save_starts
+from fewbits.codecs.image.overfit.starts import Start, Starts, context_tables, save_starts
 from fewbits.codecs.media import Image
+from fewbits.entropy.tables import SymbolTables
 from fewbits.errors import InputError
 
-TRADES = (0.0018, 0.0006, 0.0002, 0.0055, 0.016)  # lambdas, in the order of training
+TRADES = (0.0018, 0.0006, 0.0002, 0.0055, 0.016, 0.045)  # lambdas, in the order of training
 RETURN_TO_FIRST = 3  # which of them goes on from the first instead of the one before
+KINDS = (4, 4, 1)  # of starts, for each of `SIZES`; the large decoder is fitted so long that it matters little
+FEWEST_CROPS = 3  # of a kind: with fewer, its start stays as it is
+LATER_TEMPERATURES = (0.3, 0.1)  # of fits that others go on from
 VALIDATION_EVERY = 90  # every 90th photo of the folder is kept out of training
 
 
@@ -38,19 +46,28 @@ class Budget:
 
     Attributes:
         crops, side: how many crops of how many pixels; all are kept in memory with their latents.
-        batch: crops of a step.
-        trial, first, second, further: steps of each random beginning, of the first fit, of the one that begins with
-            filters, and of each further rate.
+        batch, kind_batch: crops of a step, of all kinds together and of one kind.
+        trial, first, second: steps of each random beginning, of the first fit, of the one that begins with filters.
+        candidates, alone: how many crops are fitted alone, in how many steps, as possible beginnings of kinds.
+        rounds, short, kind: how often crops choose their kind, after fits of how many steps, and the steps of each
+            kind's fit that follows.
+        further: steps of each kind at each rate.
     """
 
-    crops: int = 40
+    crops: int = 48
     side: int = 256
     batch: int = 8
+    kind_batch: int = 4
     beginnings: int = 3
     trial: int = 300
     first: int = 1400
     second: int = 1600
-    further: int = 900
+    candidates: int = 14
+    alone: int = 200
+    rounds: int = 3
+    short: int = 30
+    kind: int = 300
+    further: int = 500
 
 
 class JointFit:
@@ -95,22 +112,17 @@ class JointFit:
         pixels = sum(o.height * o.width for o in self.objectives)
         return sum(c.bits + c.squared_error / (3 * trade) for c in costs) / pixels
 
-    def filters(self) -> np.ndarray:
-        """Of the analysis that proposes the present latents best."""
-        return fitted_filters([o.target for o in self.objectives],
-                              [[grid.latents for grid in o.grids] for o in self.objectives])
+    def start(self, trade: float) -> Start:
+        """The present networks, and the filters that propose the present latents best."""
+        filters = fitted_filters([o.target for o in self.objectives],
+                                 [[grid.latents for grid in o.grids] for o in self.objectives])
+        return Start(rounded(dict(self.parameters.views)), filters, trade)
 
     def propose(self, filters: np.ndarray) -> None:
         """Sets all latents to a proposal."""
-        self.set_latents([propose(o.target, filters) for o in self.objectives])
-
-    def latents(self) -> list[list[np.ndarray]]:
-        return [[grid.latents.copy() for grid in o.grids] for o in self.objectives]
-
-    def set_latents(self, latents: list[list[np.ndarray]]) -> None:
-        for objective, grids in zip(self.objectives, latents, strict=True):
-            for grid, values in zip(objective.grids, grids, strict=True):
-                grid.latents[:] = values
+        for objective in self.objectives:
+            for grid, latents in zip(objective.grids, propose(objective.target, filters), strict=True):
+                grid.latents[:] = latents
 
 
 def _batches(count: int, batch: int) -> Iterator[list[int]]:
@@ -159,64 +171,127 @@ def train(data: Path, run: Path, weights: Path, budget: Budget = Budget(), progr
     """Trains all starts and writes the file that is shipped.
 
     Args:
-        data: a folder of photos. run: a folder for finished starts; those that are there already are kept.
+        data: a folder of photos. run: a folder for the starts of finished decoders; those that are there are kept.
     """
     run.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor() as pool:
         for number, size in enumerate(SIZES):
-            if not all(_kept(run, size, trade).exists() for trade in TRADES):
-                _train_size(load_crops(data, budget, number + 1), size, run, budget, pool, progress, report)
+            if not _kept(run, size).exists():
+                training = SizeTraining(number, load_crops(data, budget, number + 1), budget, pool, progress, report)
+                _keep(_kept(run, size), training.starts())
     export(run, weights)
     report(f"{weights}: {weights.stat().st_size / 1e6:.2f} MB")
 
 
-def _train_size(crops: list[np.ndarray], size: DecoderSize, run: Path, budget: Budget, pool: ThreadPoolExecutor,
-                progress: Progress, report: Callable[[str], None]) -> None:
-    """All starts of one decoder."""
-    fit, first = None, None
-    for number, trade in enumerate(TRADES):
-        def watch(share: float, what: str = f"{size.name} decoder, lambda {trade}") -> None:
-            progress(share, what)
+@dataclass(frozen=True)
+class SizeTraining:
+    """The training of all starts of one decoder, an index of `SIZES`."""
 
-        if fit is None:
-            fit = _first_fit(crops, size, trade, budget, pool, watch)
-            first = fit.parameters.flat.copy(), fit.latents()
-        else:
-            if number == RETURN_TO_FIRST and first is not None:
-                fit.parameters.flat[:] = first[0]
-                fit.set_latents(first[1])
-            fit.run(trade, Schedule(0, budget.further), budget.batch, watch)
-        np.savez(_kept(run, size, trade), filters=fit.filters(), **fit.parameters.views)
-        report(f"{size.name}, lambda {trade}: {fit.rounded_total(trade):.4f} bits a pixel, error included")
+    number: int
+    crops: list[np.ndarray]
+    budget: Budget
+    pool: ThreadPoolExecutor
+    progress: Progress
+    report: Callable[[str], None]
+    tables: SymbolTables = field(default_factory=context_tables)
 
+    def starts(self) -> list[Start]:
+        """All rates and kinds."""
+        result: list[Start] = []
+        kinds = first = self._kinds(self._first_start())
+        for number, trade in enumerate(TRADES):
+            kinds = self._fitted_kinds(first if number == RETURN_TO_FIRST else kinds, trade, self.budget.further)
+            first = first if number else kinds
+            result += kinds
+        return result
 
-def _first_fit(crops: list[np.ndarray], size: DecoderSize, trade: float, budget: Budget, pool: ThreadPoolExecutor,
-               watch: Callable[[float], None]) -> JointFit:
-    """The fit at the first rate: the best of some beginnings, then with latents of its own, then with proposed ones."""
-    trials = []
-    for seed in range(budget.beginnings):
-        trial = JointFit(crops[:16], random_parameters(size, seed), pool)
-        trial.run(trade, Schedule(0, budget.trial, temperature=(0.3, 0.2)), budget.batch, watch)
-        trials.append((trial.rounded_total(trade), seed, trial.parameters))
-    fit = JointFit(crops, min(trials)[2], pool)
-    fit.run(trade, Schedule(0, budget.first, temperature=(0.3, 0.1)), budget.batch, watch)
-    fit.propose(fit.filters())
-    fit.run(trade, Schedule(0, budget.second), budget.batch, watch)
-    return fit
+    def _first_start(self) -> Start:
+        """The start for all crops at the first rate: the best of some beginnings, then with latents of its own, then
+        with proposed ones."""
+        size, budget, trials = SIZES[self.number], self.budget, []
+        for seed in range(budget.beginnings):
+            trial = JointFit(self.crops[:16], random_parameters(size, seed), self.pool)
+            trial.run(TRADES[0], Schedule(0, budget.trial, temperature=(0.3, 0.2)), budget.batch, self._watch)
+            trials.append((trial.rounded_total(TRADES[0]), seed, trial.parameters))
+        fit = JointFit(self.crops, min(trials)[2], self.pool)
+        fit.run(TRADES[0], Schedule(0, budget.first, temperature=LATER_TEMPERATURES), budget.batch, self._watch)
+        fit.propose(fit.start(TRADES[0]).filters)
+        fit.run(TRADES[0], Schedule(0, budget.second), budget.batch, self._watch)
+        return fit.start(TRADES[0])
+
+    def _kinds(self, first: Start) -> list[Start]:
+        """Kinds of starts at the first rate: the given one, those fits of single crops that serve other crops best
+        beside it, and what becomes of them."""
+        if KINDS[self.number] == 1:
+            return [first]
+        crops = self.crops[: self.budget.candidates]
+        alone = list(self.pool.map(lambda crop: self._short_fit(crop, first, self.budget.alone), crops))
+        candidates = [first, *(replace(first, networks=rounded(dict(fit.parameters.views))) for fit in alone)]
+        table = self._costs(crops, candidates)
+        table[range(len(crops)), range(1, len(candidates))] = table[:, 0]  # of itself a crop tells nothing
+        chosen = [0]
+        while len(chosen) < KINDS[self.number]:
+            with_each = np.minimum(table[:, chosen].min(1, keepdims=True), table)
+            chosen.append(int(np.log(with_each).mean(0).argmin()))
+        kinds = [candidates[number] for number in chosen]
+        for _ in range(self.budget.rounds):
+            kinds = self._fitted_kinds(kinds, first.trade, self.budget.kind)
+        return kinds
+
+    def _costs(self, crops: list[np.ndarray], starts: list[Start]) -> np.ndarray:
+        """Bits a pixel, error included, of short fits of each crop (rows) from each start (columns)."""
+        pairs = [(crop, start) for crop in crops for start in starts]
+        fits = self.pool.map(lambda pair: self._short_fit(*pair, self.budget.short).rounded_total(), pairs)
+        return np.reshape(list(fits), (len(crops), len(starts))) / self.budget.side**2
+
+    def _fitted_kinds(self, kinds: list[Start], trade: float, steps: int) -> list[Start]:
+        """Kinds that are fitted to the crops that choose them."""
+        kinds = [replace(kind, trade=trade) for kind in kinds]
+        table = self._costs(self.crops, kinds)
+        chosen = table.argmin(1)
+        self.report(f"{SIZES[self.number].name}, lambda {trade}: {table.min(1).mean():.4f} bits a pixel after "
+                    f"{self.budget.short} steps, error included; kinds have {np.bincount(chosen).tolist()} crops")
+        result = []
+        for number, kind in enumerate(kinds):
+            members = [crop for crop, choice in zip(self.crops, chosen, strict=True) if choice == number]
+            result.append(self._fitted_kind(kind, members, steps) if len(members) >= FEWEST_CROPS else kind)
+        return result
+
+    def _fitted_kind(self, kind: Start, members: list[np.ndarray], steps: int) -> Start:
+        fit = JointFit(members, Parameters.from_networks(SIZES[self.number], kind.networks), self.pool)
+        fit.propose(kind.filters)
+        fit.run(kind.trade, Schedule(0, steps, temperature=LATER_TEMPERATURES), self.budget.kind_batch, self._watch)
+        return fit.start(kind.trade)
+
+    def _short_fit(self, crop: np.ndarray, start: Start, steps: int) -> Fit:
+        """The fit of one crop, from a start."""
+        by_size = tuple((start,) if number == self.number else () for number in range(len(SIZES)))
+        fit = Fit(crop, Schedule(self.number, steps), start.trade, Starts(self.tables, by_size), Objective)
+        while fit.steps_done < steps:
+            fit.step()
+        return fit
+
+    def _watch(self, share: float) -> None:
+        self.progress(share, f"{SIZES[self.number].name} decoder")
 
 
 def export(run: Path, weights: Path) -> None:
-    """Writes the file of starts from the finished starts of a run."""
-    by_size = []
-    for size in SIZES:
-        starts = []
-        for trade in sorted(TRADES):
-            with np.load(_kept(run, size, trade)) as kept:
-                starts.append(Start(rounded({name: kept[name] for name in size.shapes()}), kept["filters"], trade))
-        by_size.append(starts)
+    """Writes the file of starts from the finished decoders of a run."""
+    by_size = [sorted(_starts_kept(_kept(run, size), size), key=lambda start: start.trade) for size in SIZES]
     weights.parent.mkdir(parents=True, exist_ok=True)
     save_starts(weights, by_size, context_tables(), {"date": f"{date.today()}", "grids": f"{GRIDS}"})
 
 
-def _kept(run: Path, size: DecoderSize, trade: float) -> Path:
-    return run / f"{size.name}-{trade}.npz"
+def _kept(run: Path, size: DecoderSize) -> Path:
+    return run / f"{size.name}.npz"
+
+
+def _keep(path: Path, starts: list[Start]) -> None:
+    arrays = {name: np.stack([start.networks[name] for start in starts]) for name in starts[0].networks}
+    np.savez(path, trades=[start.trade for start in starts], filters=[start.filters for start in starts], **arrays)
+
+
+def _starts_kept(path: Path, size: DecoderSize) -> list[Start]:
+    with np.load(path) as kept:
+        return [Start({name: kept[name][number] for name in size.shapes()}, kept["filters"][number], float(trade))
+                for number, trade in enumerate(kept["trades"])]

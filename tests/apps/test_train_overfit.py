@@ -13,7 +13,8 @@ from fewbits.codecs.image.overfit.starts import load_starts
 from fewbits.codecs.media import Image
 from fewbits.errors import InputError
 
-TINY = recipe.Budget(crops=2, side=64, batch=2, beginnings=2, trial=2, first=2, second=2, further=2)
+TINY = recipe.Budget(crops=4, side=64, batch=2, kind_batch=2, beginnings=2, trial=2, first=2, second=2, candidates=4,
+                     alone=2, rounds=1, short=2, kind=2, further=2)
 
 
 @pytest.fixture
@@ -32,9 +33,10 @@ def test_a_run_gives_starts_and_goes_on_where_it_stopped(folder, tmp_path):
     reports = []
     recipe.train(folder, run, weights, TINY, report=reports.append)
     starts = load_starts(weights)
-    assert [starts.count(number) for number in range(len(SIZES))] == [len(recipe.TRADES)] * len(SIZES)
-    assert [start.trade for start in starts.by_size[0]] == sorted(recipe.TRADES)
-    assert len(reports) == len(SIZES) * len(recipe.TRADES) + 1
+    counts = [starts.count(number) for number in range(len(SIZES))]
+    assert counts == [len(recipe.TRADES) * kinds for kinds in recipe.KINDS]
+    assert [start.trade for start in starts.by_size[2]] == sorted(recipe.TRADES)
+    assert all("bits a pixel" in line for line in reports[:-1])
     reports.clear()
     recipe.train(folder, run, weights, TINY, report=reports.append)
     assert len(reports) == 1  # nothing was left to train

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ import pytest
 from fewbits.codecs import files
 from fewbits.codecs.codec import Target
 from fewbits.codecs.image.overfit import fitting
+from fewbits.codecs.image.overfit.fit import Fit, Schedule
+from fewbits.codecs.image.overfit.objective import Objective
+from fewbits.codecs.image.overfit.starts import Start, Starts, load_starts
 from fewbits.codecs.media import Image
 from fewbits.errors import DamagedError, StreamError
 from fewbits.eval.anchors import ANCHORS
@@ -92,6 +96,16 @@ def test_higher_quality_is_larger_and_better(photo):
     sizes = [len(encoded.data) for encoded, _ in results]
     qualities = [psnr(decoded.rgb(), photo[:128, :128]) for _, decoded in results]
     assert sizes == sorted(sizes) and qualities == sorted(qualities)
+
+
+def test_a_fit_takes_the_start_whose_proposal_costs_least(photo):
+    shipped = load_starts()
+    good = shipped.by_size[0][0]
+    networks = {name: np.zeros_like(values) for name, values in good.networks.items()}
+    poor = Start(networks, np.zeros_like(good.filters), good.trade)
+    far = replace(good, trade=100 * good.trade)
+    starts = Starts(shipped.tables, ((far, poor, good), *shipped.by_size[1:]))
+    assert Fit(photo[:64, :64], Schedule(0, 1), good.trade, starts, Objective).start == 2
 
 
 def test_aims_are_met(photo):

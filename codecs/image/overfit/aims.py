@@ -6,7 +6,7 @@ from fewbits.codecs.codec import Target
 
 DEFAULT_QUALITY = 50.0
 SMALLEST_TRADE, LARGEST_TRADE = 1e-5, 0.2
-_TRADE_AT_10, _TRADE_AT_90 = 0.016, 0.0002
+_TRADE_AT_0, _TRADE_AT_100 = 0.045, 0.0001
 
 COUNTED_BITS = 256.0  # what sections take beyond their estimate, and room for rounding
 COUNTED_BITS = 256.0  # what sections take beyond their estimate, and room for rounding
@@ -17,7 +17,7 @@ LONGEST_STEP = 1.0  # of the logarithm of the trade, at one look
 
 def trade_of_quality(quality: float) -> float:
     """Lambda for a quality of 0 to 100."""
-    return _TRADE_AT_10 * (_TRADE_AT_90 / _TRADE_AT_10) ** ((quality - 10) / 80)
+    return _TRADE_AT_0 * (_TRADE_AT_100 / _TRADE_AT_0) ** (quality / 100)
 
 
 class Aim:

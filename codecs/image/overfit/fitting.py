@@ -30,9 +30,14 @@ MAX_PIXELS = 50_000_000
 DEAR_NETWORKS = 0.3  # share of the bits from which on it is tried to do with nearly none for networks
 BIAS_RATE = 0.015  # learning rate of biases where nothing else of the networks is fitted
 
-SCHEDULES = {1: Schedule(0, 60), 2: Schedule(0, 340), 3: Schedule(0, 1000), 4: Schedule(1, 1600), 5: Schedule(1, 2700),
-             6: Schedule(2, 6000), 7: Schedule(2, 11_000), 8: Schedule(2, 20_000), 9: Schedule(2, 40_000)}
-"""By effort. With two cores and 768x512: about 5 s, 20 s, 1 min, 2 min, 3 min, 9 min, 16 min, 30 min, an hour."""
+SCHEDULES = {1: Schedule(0, 120), 2: Schedule(1, 500), 3: Schedule(1, 1600), 4: Schedule(1, 3200), 5: Schedule(1, 4800),
+             6: Schedule(2, 10_000), 7: Schedule(2, 18_000), 8: Schedule(2, 32_000), 9: Schedule(2, 64_000)}
+"""By effort. With two cores and 768x512: about 4 s, 20 s, 1 min, 2 min, 3 min, 9 min, 16 min, 30 min, an hour."""
+
+COARSE_SCHEDULES = SCHEDULES | {2: Schedule(0, 760)}
+"""For trades beyond `COARSE_TRADE`: where there are few bits, a smaller decoder with more steps is better."""
+
+COARSE_TRADE = 0.008
 
 
 def fit(rgb: np.ndarray, target: Target, starts: Starts, progress: Progress, device: str = "cpu") -> Fitted:
@@ -52,7 +57,8 @@ def fit(rgb: np.ndarray, target: Target, starts: Starts, progress: Progress, dev
                          f"a pixel; this one has {rgb.shape[1]} x {rgb.shape[0]}: reduce it, or use another codec.")
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         aim = Aim(target, rgb.shape[0] * rgb.shape[1])
-        schedule, objectives = SCHEDULES[target.effort], _objectives(target, device, pool)
+        schedule = (COARSE_SCHEDULES if aim.trade > COARSE_TRADE else SCHEDULES)[target.effort]
+        objectives = _objectives(target, device, pool)
         work, fitted = Fit(rgb, schedule, aim.trade, starts, objectives), None
         try:
             fitted = _fit_to_aim(work, aim, progress)

@@ -58,9 +58,10 @@ class Starts:
         """The networks of a start."""
         return self.by_size[size][start].networks
 
-    def nearest(self, size: int, trade: float) -> int:
-        """The start of a decoder that was trained for the nearest lambda."""
-        return int(np.argmin([abs(math.log(start.trade / trade)) for start in self.by_size[size]]))
+    def nearest(self, size: int, trade: float) -> list[int]:
+        """The starts of a decoder that were trained for the nearest lambda, each for another kind of picture."""
+        nearest = min((start.trade for start in self.by_size[size]), key=lambda known: abs(math.log(known / trade)))
+        return [number for number, start in enumerate(self.by_size[size]) if start.trade == nearest]
 
 
 def context_tables() -> SymbolTables:
