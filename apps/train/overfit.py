@@ -21,9 +21,9 @@ import numpy as np
 
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.overfit.analysis import fitted_filters, propose
-from fewbits.codecs.image.overfit.architecture import GRIDS, SIZES, DecoderSize
+from fewbits.codecs.image.overfit.architecture import CONTEXT_NETWORKS, GRIDS, SIZES, DecoderSize
 from fewbits.codecs.image.overfit.fit import Fit, Schedule
-from fewbits.codecs.image.overfit.networks import initial_networks, rounded
+from fewbits.codecs.image.overfit.networks import rounded
 from fewbits.codecs.image.overfit.objective import Cost, Objective
 from fewbits.codecs.image.overfit.parameters import Parameters
 from fewbits.codecs.image.overfit.soap import Soap
@@ -159,10 +159,22 @@ def load_crops(folder: Path, budget: Budget, seed: int) -> list[np.ndarray]:
 
 
 def random_parameters(size: DecoderSize, seed: int) -> Parameters:
-    """Where the first fit begins: the synthesis mixes all planes, context networks expect scales of 1/2."""
-    parameters = Parameters(size)
-    for name, values in initial_networks(size, seed).items():
-        parameters[name][...] = values
+    """Where the first fit begins: context networks pass their inputs on and expect scales of 1/2, planes are upsampled
+    linearly, the synthesis mixes all of them into grey."""
+    generator, parameters = np.random.default_rng(seed), Parameters(size)
+    for name, view in parameters.views.items():
+        if name == "upsampling":
+            view[:] = 0, 0.25, 0.75, 0
+        elif name.startswith("synthesis.") and not name.startswith("synthesis.residual.") and view.ndim == 2:
+            view[:] = generator.normal(0, 0.1, view.shape)
+        elif name.endswith("second.weight"):
+            view[:] = np.eye(len(view)) + generator.normal(0, 0.1, view.shape)
+        elif name.startswith("context.") and view.ndim == 2:
+            view[:] = generator.normal(0, 0.05 if name.endswith("last.weight") else view.shape[1] ** -0.5, view.shape)
+    for number in range(CONTEXT_NETWORKS):
+        parameters[f"context.{number}.first.weight"][-2:] = 0
+        parameters[f"context.{number}.first.bias"][-1] = -1
+    parameters["synthesis.first.weight"][-3:] += np.float32(0.1)
     return parameters
 
 

@@ -9,6 +9,7 @@ from fewbits.codecs import files
 from fewbits.codecs.codec import Target
 from fewbits.codecs.image.overfit.architecture import SIZES
 from fewbits.codecs.image.overfit.codec import OverfitCodec
+from fewbits.codecs.image.overfit.networks import check_ranges, rounded
 from fewbits.codecs.image.overfit.starts import load_starts
 from fewbits.codecs.media import Image
 from fewbits.errors import InputError
@@ -50,6 +51,14 @@ def test_files_can_be_made_with_the_starts_of_a_run(folder, tmp_path, monkeypatc
     picture = Image.open(folder / "a_1.png")
     decoded = files.decode(files.encode(picture, "overfit", Target(quality=50, effort=1)).data).media
     assert decoded.pixels.shape == picture.pixels.shape
+
+
+def test_random_beginnings_are_in_range_and_differ():
+    for size in SIZES:
+        first, again, other = (rounded(dict(recipe.random_parameters(size, seed).views)) for seed in (0, 0, 1))
+        check_ranges(first, size)
+        assert all(np.array_equal(first[name], again[name]) for name in first)
+        assert not np.array_equal(first["context.0.first.weight"], other["context.0.first.weight"])
 
 
 def test_a_folder_without_large_photos_is_refused(tmp_path):

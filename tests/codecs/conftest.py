@@ -1,5 +1,7 @@
 """Fixtures for codec tests."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
@@ -13,3 +15,15 @@ def photo() -> np.ndarray:
     whole = PillowImage.fromarray(photos.photo(photos.STILL).rgb())
     half = whole.resize((whole.width // 2, whole.height // 2), PillowImage.Resampling.LANCZOS)
     return np.array(half)[32:224, 100:356]
+
+
+@pytest.fixture(scope="session")
+def smooth() -> Callable[..., np.ndarray]:
+    """Makes a picture (height, width, channels=3) uint8 with gradients, waves and edges."""
+    def make(height: int, width: int, channels: int = 3) -> np.ndarray:
+        y, x = np.mgrid[0:height, 0:width] / 64
+        planes = [128 + 90 * np.sin(5 * x + 2 * y * k) * np.cos(3 * y) + 30 * ((x * 2).astype(int) % 2 == k % 2)
+                  for k in range(channels)]
+        return np.clip(np.stack(planes, -1), 0, 255).astype(np.uint8)
+
+    return make

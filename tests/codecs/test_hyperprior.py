@@ -26,21 +26,13 @@ GOLDEN = ROOT / "tests" / "golden"
 GENERATOR = np.random.default_rng(0)
 
 
-def smooth(height: int, width: int, channels: int = 3) -> np.ndarray:
-    """A made picture with gradients, waves and edges: compressible, but not trivially."""
-    y, x = np.mgrid[0:height, 0:width] / 64
-    planes = [128 + 90 * np.sin(5 * x + 2 * y * k) * np.cos(3 * y) + 30 * ((x * 2).astype(int) % 2 == k % 2)
-              for k in range(channels)]
-    return np.clip(np.stack(planes, -1), 0, 255).astype(np.uint8)
-
-
 def coded(pixels: np.ndarray, quality: float = 60.0, **more) -> tuple[files.Encoded, Image]:
     encoded = files.encode(Image(pixels, **more), target=Target(quality=quality))
     return encoded, files.decode(encoded.data).media
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (8, 8), (17, 31), (33, 64), (130, 97)])
-def test_any_size_comes_back(size):
+def test_any_size_comes_back(smooth, size):
     pixels = smooth(*size)
     _, decoded = coded(pixels, 90)
     assert decoded.pixels.shape == pixels.shape
@@ -48,7 +40,7 @@ def test_any_size_comes_back(size):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_any_layout_comes_back(channels):
+def test_any_layout_comes_back(smooth, channels):
     pixels = smooth(40, 56, channels)
     _, decoded = coded(pixels, 90)
     assert decoded.pixels.shape == pixels.shape
@@ -57,7 +49,7 @@ def test_any_layout_comes_back(channels):
         assert np.array_equal(decoded.pixels[..., -1], pixels[..., -1])  # opacity is lossless
 
 
-def test_sixteen_bit_grey_says_that_it_is_rounded():
+def test_sixteen_bit_grey_says_that_it_is_rounded(smooth):
     pixels = (smooth(40, 56, 1).astype(np.uint16) << 8) + 77
     encoded, decoded = coded(pixels, 90)
     assert decoded.pixels.dtype == np.uint16
@@ -65,7 +57,7 @@ def test_sixteen_bit_grey_says_that_it_is_rounded():
     assert np.abs(decoded.pixels.astype(int) - pixels).mean() < 4 * 257
 
 
-def test_palette_picture_comes_back():
+def test_palette_picture_comes_back(smooth):
     buffer = io.BytesIO()
     PillowImage.fromarray(smooth(64, 64)).quantize(32).save(buffer, "PNG")
     buffer.seek(0)
@@ -97,7 +89,7 @@ def test_colour_noise_comes_back_no_worse_than_from_jpeg():
     assert len(encoded.data) < pixels.size
 
 
-def test_colour_profile_is_kept():
+def test_colour_profile_is_kept(smooth):
     profile = GENERATOR.bytes(600)
     _, decoded = coded(smooth(24, 24), icc_profile=profile)
     assert decoded.icc_profile == profile
@@ -136,12 +128,12 @@ def test_targets_that_cannot_be_met_are_reported(photo):
     assert "cannot be reached" in files.encode(Image(photo), target=Target(psnr=70)).notices[0]
 
 
-def test_another_tuning_is_reported():
+def test_another_tuning_is_reported(smooth):
     notices = files.encode(Image(smooth(8, 8)), target=Target(tune="msssim")).notices
     assert len(notices) == 1 and "one set of weights, for PSNR" in notices[0]
 
 
-def test_unknown_codec_is_an_input_error():
+def test_unknown_codec_is_an_input_error(smooth):
     with pytest.raises(InputError, match="hyperprior"):
         files.encode(Image(smooth(8, 8)), "nonsense")
 
@@ -249,14 +241,14 @@ def test_a_cut_off_tiled_file_gives_what_is_there(photo):
 # Damage
 
 
-def test_every_truncation_is_an_error():
+def test_every_truncation_is_an_error(smooth):
     data = coded(smooth(24, 24))[0].data
     for length in range(len(data)):
         with pytest.raises(StreamError):
             files.decode(data[:length])
 
 
-def test_every_mutation_is_an_error():
+def test_every_mutation_is_an_error(smooth):
     data = coded(smooth(24, 24))[0].data
     for _ in range(2000):
         mutated = bytearray(data)
@@ -274,7 +266,7 @@ def with_right_checksum(data: bytes, offset: int = 24) -> bytes:
     return header + zlib.crc32(section, zlib.crc32(bytes(4), zlib.crc32(header))).to_bytes(4, "little") + section
 
 
-def test_hostile_sections_with_right_checksums_are_safe():
+def test_hostile_sections_with_right_checksums_are_safe(smooth):
     encoded, expected = coded(smooth(24, 24))
     offset = files.info(encoded.data)["sections"][0]["offset"]
     for _ in range(200):
@@ -287,7 +279,7 @@ def test_hostile_sections_with_right_checksums_are_safe():
         assert decoded.pixels.shape == expected.pixels.shape  # the coder consumed all of it: another valid stream
 
 
-def test_huge_claims_are_refused_before_memory_is_taken():
+def test_huge_claims_are_refused_before_memory_is_taken(smooth):
     data = bytearray(coded(smooth(24, 24))[0].data)
     at = data.index(bytes([24, 24]))
     huge = bytes(data[:at]) + b"\xff\xff\xff\x07" * 2 + bytes(data[at + 2 :])
@@ -298,7 +290,7 @@ def test_huge_claims_are_refused_before_memory_is_taken():
         files.decode(with_right_checksum(wide, files.info(bytes(data))["sections"][0]["offset"] + 2))
 
 
-def test_other_weights_are_a_weights_error():
+def test_other_weights_are_a_weights_error(smooth):
     data = bytearray(coded(smooth(24, 24))[0].data)
     offset = files.info(bytes(data))["sections"][0]["offset"]
     data[8] ^= 1
@@ -306,7 +298,7 @@ def test_other_weights_are_a_weights_error():
         files.decode(with_right_checksum(bytes(data), offset))
 
 
-def test_missing_weights_are_a_weights_error(tmp_path):
+def test_missing_weights_are_a_weights_error(smooth, tmp_path):
     with pytest.raises(WeightsError, match="are missing"):
         codec_module.HyperpriorCodec(weights=tmp_path / "none.safetensors").encode(Image(smooth(8, 8)), Target())
     broken = tmp_path / "broken.safetensors"

@@ -26,21 +26,13 @@ GOLDEN = ROOT / "tests" / "golden"
 GENERATOR = np.random.default_rng(0)
 
 
-def smooth(height: int, width: int, channels: int = 3) -> np.ndarray:
-    """A made picture with gradients, waves and edges."""
-    y, x = np.mgrid[0:height, 0:width] / 64
-    planes = [128 + 90 * np.sin(5 * x + 2 * y * k) * np.cos(3 * y) + 30 * ((x * 2).astype(int) % 2 == k % 2)
-              for k in range(channels)]
-    return np.clip(np.stack(planes, -1), 0, 255).astype(np.uint8)
-
-
 def coded(pixels: np.ndarray, effort: int = 1, **aims) -> tuple[files.Encoded, Image]:
     encoded = files.encode(Image(pixels), "overfit", Target(effort=effort, **(aims or {"quality": 70})))
     return encoded, files.decode(encoded.data).media
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (17, 31), (130, 97)])
-def test_any_size_comes_back(size):
+def test_any_size_comes_back(smooth, size):
     pixels = smooth(*size)
     _, decoded = coded(pixels)
     assert decoded.pixels.shape == pixels.shape
@@ -48,7 +40,7 @@ def test_any_size_comes_back(size):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
-def test_any_layout_comes_back(channels):
+def test_any_layout_comes_back(smooth, channels):
     pixels = smooth(40, 56, channels)
     _, decoded = coded(pixels)
     assert decoded.pixels.shape == pixels.shape
@@ -71,7 +63,7 @@ def test_noise_comes_back_as_noise():
     assert psnr(decoded.rgb(), pixels) > 12
 
 
-def test_sixteen_bit_grey_says_that_it_is_rounded():
+def test_sixteen_bit_grey_says_that_it_is_rounded(smooth):
     pixels = (smooth(40, 56, 1).astype(np.uint16) << 8) + 77
     encoded, decoded = coded(pixels)
     assert decoded.pixels.dtype == np.uint16
@@ -118,12 +110,12 @@ def test_aims_are_met(photo):
     assert len(encoded.data) <= 0.5 * part.shape[0] * part.shape[1] / 8
 
 
-def test_a_size_that_is_too_small_is_said():
+def test_a_size_that_is_too_small_is_said(smooth):
     encoded, _ = coded(smooth(64, 64), size=40)
     assert any("size" in notice for notice in encoded.notices)
 
 
-def test_files_do_not_depend_on_threads(monkeypatch):
+def test_files_do_not_depend_on_threads(smooth, monkeypatch):
     pixels, data = smooth(150, 70), []
     for count in (1, 3):
         monkeypatch.setattr(fitting, "ThreadPoolExecutor", lambda _, n=count: ThreadPoolExecutor(n))
@@ -160,7 +152,7 @@ def test_progress_says_rate_quality_and_time_left(photo):
     assert any("bpp" in what and "dB" in what and "left" in what for _, what in said)
 
 
-def test_decoding_needs_no_torch(tmp_path):
+def test_decoding_needs_no_torch(smooth, tmp_path):
     path = tmp_path / "a.fwb"
     path.write_bytes(coded(smooth(20, 30))[0].data)
     program = ("import sys, pathlib; from fewbits.codecs import files; "
@@ -187,7 +179,7 @@ def test_a_golden_file_decodes_alike_on_a_processor_without_vectors(tmp_path):
     assert np.array_equal(Image.open(tmp_path / "a.png").pixels, Image.open(path.with_suffix(".png")).pixels)
 
 
-def test_every_truncation_and_flipped_bits_are_errors():
+def test_every_truncation_and_flipped_bits_are_errors(smooth):
     data = coded(smooth(24, 24), quality=30)[0].data
     for length in range(len(data)):
         with pytest.raises(StreamError):
@@ -200,7 +192,7 @@ def test_every_truncation_and_flipped_bits_are_errors():
         assert caught.type.__module__ == "fewbits.errors"
 
 
-def test_networks_that_are_damaged_cannot_be_decoded_around(monkeypatch):
+def test_networks_that_are_damaged_cannot_be_decoded_around(smooth, monkeypatch):
     codec_stream = files.parse(coded(smooth(24, 24))[0].data)
     sections = [None, *codec_stream.stream.sections[1:]]
     broken = type(codec_stream.stream)(codec_stream.stream.settings, sections)

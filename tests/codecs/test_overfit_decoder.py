@@ -25,8 +25,6 @@ from fewbits.codecs.image.overfit.networks import (
     decode_networks,
     difference_bits,
     encode_networks,
-    initial_networks,
-    rounded,
 )
 from fewbits.codecs.image.overfit.reconstruction import Reconstruction, reference
 from fewbits.codecs.image.overfit.starts import Start, context_tables, load_starts, save_starts
@@ -189,14 +187,6 @@ def test_sums_beyond_32_bits_are_refused():
         encode_networks(huge, start, SIZES[2], STARTS.tables, {})
 
 
-def test_initial_networks_are_in_range():
-    for size in SIZES:
-        first, again = initial_networks(size), initial_networks(size)
-        assert {name: array.shape for name, array in first.items()} == size.shapes()
-        assert all(np.array_equal(first[name], again[name]) for name in first)
-        check_ranges(rounded(first), size)
-
-
 def test_shipped_tables_are_the_ones_that_are_made():
     made, shipped = context_tables().to_arrays(), STARTS.tables.to_arrays()
     assert all(np.array_equal(made[name], shipped[name]) for name in made)
@@ -204,12 +194,13 @@ def test_shipped_tables_are_the_ones_that_are_made():
 
 def test_starts_come_back(tmp_path):
     path = tmp_path / "overfit.safetensors"
-    by_size = [[Start(rounded(initial_networks(size)), np.zeros(SHAPE, np.float32), 0.001)] * 3 for size in SIZES]
+    by_size = [[Start(STARTS.networks(number, 0), np.zeros(SHAPE, np.float32), 0.001)] * 3
+               for number in range(len(SIZES))]
     save_starts(path, by_size, STARTS.tables, {"date": "today"})
     starts = load_starts(path)
     assert [starts.count(number) for number in range(len(SIZES))] == [3] * 3
     assert all(np.array_equal(starts.networks(1, 2)[name], array)
-               for name, array in rounded(initial_networks(SIZES[1])).items())
+               for name, array in STARTS.networks(1, 0).items())
 
 
 def test_missing_and_broken_starts_are_weights_errors(tmp_path):

@@ -1,6 +1,5 @@
 """The networks of a file: what they may be, and how a file says in what they differ from a start."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,6 @@ from fewbits.entropy.coder import Decoder, Encoder
 from fewbits.entropy.tables import SymbolTables
 from fewbits.errors import DamagedError
 from fewbits.kernels.context import CENTRE_LEVEL, CONTEXT_LIMIT, FRACTION, HIDDEN_LIMIT, SHIFTS
-from fewbits.kernels.synthesis import COLOURS
 
 Networks = dict[str, np.ndarray]
 """int32 arrays in units of 1 / 1024, by the names and in the order of `DecoderSize.shapes`."""
@@ -151,36 +149,6 @@ def _changed(start: np.ndarray, decoder: Decoder, kind: int, tables: SymbolTable
     if (np.abs(changed) > PARAMETER_LIMIT).any():
         raise DamagedError("The networks of the file are damaged: a parameter is out of range.")
     return changed.astype(np.int32)
-
-
-def initial_networks(size: DecoderSize, seed: int = 0) -> dict[str, np.ndarray]:
-    """Random networks to train starts from: real numbers, float64, by name.
-
-    Context networks pass their inputs on and expect scales of 1/2, planes are upsampled linearly, the synthesis mixes
-    all of them into grey.
-    """
-    generator = np.random.default_rng(seed)
-
-    def small(shape: tuple[int, ...], spread: float) -> np.ndarray:
-        return generator.normal(0, spread, shape)
-
-    networks = {}
-    for name, shape in size.shapes().items():
-        if name == "upsampling":
-            networks[name] = np.broadcast_to([0, 0.25, 0.75, 0], shape).copy()
-        elif name.endswith("bias") or ".residual." in name:
-            networks[name] = np.zeros(shape)
-        elif name.endswith("second.weight"):
-            networks[name] = np.eye(shape[0]) + small(shape, 0.1)
-        elif name == "synthesis.last.weight" or name == "synthesis.first.weight":
-            networks[name] = small(shape, 0.1)
-        else:
-            networks[name] = small(shape, 0.05 if name.endswith("last.weight") else 1 / math.sqrt(shape[1]))
-    for number in range(CONTEXT_NETWORKS):
-        networks[f"context.{number}.first.weight"][-2:] = 0
-        networks[f"context.{number}.first.bias"][-1] = -1
-    networks["synthesis.first.weight"][-COLOURS:] += 0.1
-    return networks
 
 
 def rounded(networks: dict[str, np.ndarray]) -> Networks:
