@@ -31,6 +31,7 @@ from fewbits.codecs.image.overfit.starts import Start, Starts, context_tables, s
 from fewbits.codecs.media import Image
 from fewbits.entropy.tables import SymbolTables
 from fewbits.errors import InputError
+from fewbits.kernels.synthesis import COLOURS
 
 TRADES = (0.0018, 0.0006, 0.0002, 0.0055, 0.016, 0.045)  # lambdas, in the order of training
 RETURN_TO_FIRST = 3  # which of them goes on from the first instead of the one before
@@ -174,7 +175,7 @@ def random_parameters(size: DecoderSize, seed: int) -> Parameters:
     for number in range(CONTEXT_NETWORKS):
         parameters[f"context.{number}.first.weight"][-2:] = 0
         parameters[f"context.{number}.first.bias"][-1] = -1
-    parameters["synthesis.first.weight"][-3:] += np.float32(0.1)
+    parameters["synthesis.first.weight"][-COLOURS:] += np.float32(0.1)
     return parameters
 
 

@@ -81,34 +81,39 @@ class Fit:
         self.rounding: Rounding | None = None
         self.steps_done = 0
         begin = self._begin_with_mean_colour if only_biases else self._begin_with_proposal
-        candidates = starts.nearest(schedule.size, trade)
-        begin(candidates[int(np.argmin([begin(start) for start in candidates]))])
+        begin(self._cheapest(starts.nearest(schedule.size, trade), begin))
         self.origin = Parameters.from_networks(self.size, self.start_networks).flat
         self.optimiser = Soap(self.parameters)
         self._free = Parameters(self.size)
         for name, view in self._free.views.items():
             view[...] = name in _cheap_biases(self.size) or not only_biases
 
-    def _begin_with_proposal(self, start: int) -> float:
-        """Networks of a start, and latents as its analysis proposes them; gives what they cost."""
+    def _cheapest(self, candidates: list[int], begin: Callable[[int], None]) -> int:
+        """The start with which it costs least to begin; where there is no choice, nothing is tried."""
+        def cost(start: int) -> float:
+            begin(start)
+            return self.rounded_total()
+
+        return min(candidates, key=cost) if len(candidates) > 1 else candidates[0]
+
+    def _begin_with_proposal(self, start: int) -> None:
+        """Networks of a start, and latents as its analysis proposes them."""
         self._begin_with_networks(start)
         filters = self.starts.by_size[self.schedule.size][start].filters
         for grid, latents in zip(self.objective.grids, propose(self.objective.target, filters), strict=True):
             grid.latents[:] = latents
-        return self.rounded_total()
 
     def _begin_with_networks(self, start: int) -> None:
         self.start = start
         self.parameters = Parameters.from_networks(self.size, self.start_networks)
 
-    def _begin_with_mean_colour(self, start: int) -> float:
+    def _begin_with_mean_colour(self, start: int) -> None:
         """Networks of a start, latents of 0, and a bias that gives the mean colour: all that a picture without content
-        needs; gives what they cost."""
+        needs."""
         self._begin_with_networks(start)
         self.rounded_cost()
         missing = (self.objective.target + np.float32(0.5) - self.objective.picture).mean((1, 2))
         self.parameters[f"synthesis.residual.{self.size.residual_layers - 1}.bias"][...] += missing
-        return self.rounded_total()
 
     @property
     def start_networks(self) -> Networks:
