@@ -119,10 +119,12 @@ def test_a_folder_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> No
 
 
 SLOW_DECODE = """
-import time
+import signal, time
 from types import SimpleNamespace
 from fewbits.apps.cli.main import main
 from fewbits.codecs import files
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
 
 def save_slowly(path):
     path.write_bytes(b"half of it")

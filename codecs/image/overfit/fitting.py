@@ -61,14 +61,14 @@ def fit(rgb: np.ndarray, target: Target, starts: Starts, progress: Progress, dev
         objectives = _objectives(target, device, pool)
         work, fitted = Fit(rgb, schedule, aim.trade, starts, objectives), None
         try:
-            fitted = _fit_to_aim(work, aim, progress)
+            fitted = fit_to_aim(work, aim, progress)
             bits, psnr = _measured(work, fitted)
             if _networks_bits(work, fitted) < DEAR_NETWORKS * bits:
                 return fitted
             del work.objective  # two of them would take twice the memory
             schedule = replace(schedule, network_rate=BIAS_RATE)
             modest = Fit(rgb, schedule, aim.trade, starts, objectives, only_biases=True)
-            alternative = _fit_to_aim(modest, aim, progress)
+            alternative = fit_to_aim(modest, aim, progress)
             better = _worth(modest, *_measured(modest, alternative)) < _worth(work, bits, psnr)
             return alternative if better else fitted
         except KeyboardInterrupt:
@@ -88,7 +88,7 @@ def _objectives(target: Target, device: str, pool: ThreadPoolExecutor) -> Object
     return lambda rgb, size, finest: TorchObjective(rgb, size, finest, device, perceptual)
 
 
-def _fit_to_aim(work: Fit, aim: Aim, progress: Progress) -> Fitted:
+def fit_to_aim(work: Fit, aim: Aim, progress: Progress) -> Fitted:
     """A whole fit, and returns to its last part while it misses the aim."""
     results = []
     for _ in range(1 + MAX_RETURNS):
