@@ -81,7 +81,8 @@ class Fit:
         self.rounding: Rounding | None = None
         self.steps_done = 0
         begin = self._begin_with_mean_colour if only_biases else self._begin_with_proposal
-        begin(self._cheapest(starts.nearest(schedule.size, trade), begin))
+        every = list(range(starts.count(schedule.size)))  # what expects few bits suits a picture without content
+        begin(self._cheapest(every if only_biases else starts.nearest(schedule.size, trade), begin))
         self.origin = Parameters.from_networks(self.size, self.start_networks).flat
         self.optimiser = Soap(self.parameters)
         self._free = Parameters(self.size)

@@ -84,12 +84,12 @@ def save_starts(path: Path, by_size: Sequence[Sequence[Start]], tables: SymbolTa
     for size, starts in zip(SIZES, by_size, strict=True):
         if not 1 <= len(starts) <= MAX_STARTS:
             raise ValueError(f"{len(starts)} starts of {size.name}; there can be 1 to {MAX_STARTS}")
-        tensors[f"trades.{size.name}"] = np.array([start.trade for start in starts])
-        for number, start in enumerate(starts):
+        for start in starts:
             check_ranges(start.networks, size)
-            prefix = f"{size.name}.{number}."
-            tensors[prefix + "filters"] = start.filters.astype(np.float16)
-            tensors |= {prefix + name: start.networks[name].astype(np.int16) for name in size.shapes()}
+        tensors[f"{size.name}.trades"] = np.array([start.trade for start in starts])
+        tensors[f"{size.name}.filters"] = np.stack([start.filters for start in starts]).astype(np.float16)
+        tensors |= {f"{size.name}.{name}": np.stack([start.networks[name] for start in starts]).astype(np.int16)
+                    for name in size.shapes()}
     save_file(tensors, path, metadata=notes)
 
 
@@ -103,18 +103,19 @@ def load_starts(path: Path = WEIGHTS) -> Starts:
                                            if name.startswith(_TABLES)})
         if len(tables) != LEVELS * SHIFTS:
             raise ValueError(f"it has {len(tables)} tables, not {LEVELS * SHIFTS}")
-        by_size = tuple(tuple(_start(tensors, size, number, float(trade))
-                              for number, trade in enumerate(tensors[f"trades.{size.name}"])) for size in SIZES)
-    except (SafetensorError, KeyError, ValueError) as error:
+        by_size = tuple(tuple(_start(tensors, size, number) for number in range(len(tensors[f"{size.name}.trades"])))
+                        for size in SIZES)
+    except (SafetensorError, KeyError, IndexError, ValueError) as error:
         raise WeightsError(f"{path} cannot be used as starts of `overfit`: {error}.") from None
     return Starts(tables, by_size)
 
 
-def _start(tensors: dict[str, np.ndarray], size: DecoderSize, number: int, trade: float) -> Start:
-    prefix = f"{size.name}.{number}."
-    networks = {name: tensors[prefix + name].astype(np.int32) for name in size.shapes()}
+def _start(tensors: dict[str, np.ndarray], size: DecoderSize, number: int) -> Start:
+    """One start; every tensor of a size has a row for each."""
+    networks = {name: tensors[f"{size.name}.{name}"][number].astype(np.int32) for name in size.shapes()}
     check_ranges(networks, size)
-    filters = tensors[prefix + "filters"].astype(np.float32)
+    filters = tensors[f"{size.name}.filters"][number].astype(np.float32)
+    trade = float(tensors[f"{size.name}.trades"][number])
     if filters.shape != SHAPE or not trade > 0:
         raise ValueError(f"start {number} of {size.name} has filters of shape {filters.shape} and lambda {trade}")
     return Start(networks, filters, trade)
