@@ -17,6 +17,7 @@ from fewbits.eval.anchors import ANCHORS, Anchor
 QUALITIES = (10, 40, 70)
 EFFORT = 2  # seconds for a codec that fits itself to the picture
 RIVALS = ("jpeg", "webp", "avif")
+LOSSLESS_RIVALS = ("png", "webp-lossless", "jxl-lossless")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def run(output: Path, progress: Progress = no_progress) -> Iterator[list[Row]]:
     """Writes the files of the demonstration to `output`.
 
     Yields:
-        For each codec and quality: the row of its file, then those of the classical codecs.
+        For each codec and setting: the row of its file, then those of the classical codecs.
 
     Raises:
         InputError: if the photo is missing. WeightsError: if the weights of a codec are missing.
@@ -52,27 +53,40 @@ def run(output: Path, progress: Progress = no_progress) -> Iterator[list[Row]]:
     original = photos.photo(photos.TOWER)
     output.mkdir(parents=True, exist_ok=True)
     original.save(output / "original.png")
-    points = [(name, quality) for name in registry.names() for quality in QUALITIES]
-    for number, (name, quality) in enumerate(points):
-        progress(number / len(points), f"{name}, quality {quality}")
-        if quality == QUALITIES[0]:
+    entries = [registry.entry(name) for name in registry.names()]
+    points = [(entry, setting) for entry in entries for setting in settings_of(entry)]
+    for number, (entry, setting) in enumerate(points):
+        progress(number / len(points), f"{entry.name}, {'effort' if entry.lossless else 'quality'} {setting}")
+        if setting == settings_of(entry)[0]:
             # This loads weights and compiles kernels.
-            files.decode(files.encode(original, name, Target(quality=quality, effort=1)).data)
-        row = _neural(original, name, quality, output)
-        yield [row] + [_rival(original, ANCHORS[rival], row.size, output, f"{name}-{quality}") for rival in RIVALS]
+            files.decode(files.encode(original, entry.name, _target(entry, setting, 1)).data)
+        row = _neural(original, entry, setting, output)
+        rivals = LOSSLESS_RIVALS if entry.lossless else RIVALS
+        beside = f"{entry.name}-{setting}"
+        yield [row] + [_rival(original, ANCHORS[rival], row.size, output, beside) for rival in rivals]
 
 
-def _neural(original: Image, name: str, quality: int, output: Path) -> Row:
+def settings_of(entry: registry.Entry) -> tuple[int, ...]:
+    """Qualities that are shown of a codec; of a lossless one, the effort."""
+    return (EFFORT,) if entry.lossless else QUALITIES
+
+
+def _target(entry: registry.Entry, setting: int, effort: int) -> Target:
+    return Target(effort=effort) if entry.lossless else Target(quality=setting, effort=effort)
+
+
+def _neural(original: Image, entry: registry.Entry, setting: int, output: Path) -> Row:
+    name = entry.name
     began = time.perf_counter()
-    data = files.encode(original, name, Target(quality=quality, effort=EFFORT)).data
+    data = files.encode(original, name, _target(entry, setting, EFFORT)).data
     encode_s = time.perf_counter() - began
-    path = output / f"{name}-{quality}.fwb"
+    path = output / f"{name}-{setting}.fwb"
     path.write_bytes(data)
     began = time.perf_counter()
     decoded = files.decode(path.read_bytes()).media
     decode_s = time.perf_counter() - began
     decoded.save(path.with_suffix(".png"))
-    return _row(original, decoded, name, quality, len(data), encode_s, decode_s)
+    return _row(original, decoded, name, setting, len(data), encode_s, decode_s)
 
 
 def _rival(original: Image, anchor: Anchor, size: int, output: Path, beside: str) -> Row:

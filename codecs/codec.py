@@ -30,6 +30,7 @@ class Target:
             PSNR alone say so in a notice.
         keep_best: on Ctrl-C (`KeyboardInterrupt`), end with what there is so far, where a codec searches for long
             and can; otherwise the interrupt goes on to the caller.
+        verify: lossless codecs decode what they encoded and compare, before they report success.
     """
 
     quality: float | None = None
@@ -39,6 +40,7 @@ class Target:
     effort: int = 5
     tune: str = "psnr"
     keep_best: bool = False
+    verify: bool = True
 
     def __post_init__(self) -> None:
         aims = [self.quality, self.bits_per_pixel, self.size, self.psnr]

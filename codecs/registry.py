@@ -43,6 +43,12 @@ _ENTRIES = (
         settings=(Field("decoder", "u8", 0, 2), Field("start", "u8", 0, 63), Field("finest", "u8", 0, 1)),
         factory="fewbits.codecs.image.overfit.codec:OverfitCodec",
     ),
+    Entry(
+        name="circuit", number=3, kind="image", family="circuit", lossless=True,
+        about="lossless, smaller than JPEG XL, seconds a photo: least squares and circuits that learn while they code",
+        settings=(Field("experts", "u8", 0, 4),),
+        factory="fewbits.codecs.image.circuit.codec:CircuitCodec",
+    ),
 )
 _BY_NAME = {e.name: e for e in _ENTRIES}
 _BY_NUMBER = {e.number: e for e in _ENTRIES}

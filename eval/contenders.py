@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fewbits.codecs.media import Image
 from fewbits.errors import InputError
 from fewbits.eval.anchors import ANCHORS, Anchor
 
 NEURAL_SETTINGS = tuple(range(0, 101, 10))
+LOSSLESS_SETTINGS = (1, 3, 5, 7, 9)
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Contender:
         name, about: its name on the command line, one line for people.
         neural: whether it is one of the codecs of fewbits.
         suffix: end of its file names.
-        settings: the spread taken where none is asked for.
+        settings: the spread taken where none is asked for. Of lossless codecs, settings are efforts.
         low, high, whole: range of settings, and whether they must be whole numbers.
         encode: (picture, setting, effort) to a whole file and, for neural codecs, the model's own estimate in bits.
         decode: a whole file to the picture.
@@ -48,7 +50,7 @@ def contender(name: str) -> Contender:
     neural = _neural_entries()
     if name not in neural:
         raise InputError(f"There is no codec {name!r} to evaluate; there are: {', '.join(available())}.")
-    return _from_registry(name, neural[name])
+    return _from_registry(name, **neural[name])
 
 
 def parse_codec(text: str) -> tuple[str, list[float] | None]:
@@ -90,12 +92,14 @@ def _from_anchor(anchor: Anchor) -> Contender:
                      encode, anchor.decode)
 
 
-def _from_registry(name: str, about: str) -> Contender:
+def _from_registry(name: str, about: str, lossless: bool) -> Contender:
     def encode(image: Image, setting: float, effort: int) -> tuple[bytes, float | None]:
         from fewbits.codecs import files
         from fewbits.codecs.codec import Target
 
-        encoded = files.encode(image, name, Target(quality=setting, effort=effort))
+        # whoever evaluates decodes and compares anyway
+        target = Target(effort=int(setting), verify=False) if lossless else Target(quality=setting, effort=effort)
+        encoded = files.encode(image, name, target)
         return encoded.data, encoded.estimate_bits
 
     def decode(data: bytes) -> Image:
@@ -103,11 +107,13 @@ def _from_registry(name: str, about: str) -> Contender:
 
         return files.decode(data).media
 
-    return Contender(name, about, True, ".fwb", NEURAL_SETTINGS, 0, 100, False, encode, decode)
+    settings, low, high = (LOSSLESS_SETTINGS, 1, 9) if lossless else (NEURAL_SETTINGS, 0, 100)
+    return Contender(name, about, True, ".fwb", settings, low, high, lossless, encode, decode)
 
 
-def _neural_entries() -> dict[str, str]:
-    """Names of the codecs for pictures and a line about each."""
+def _neural_entries() -> dict[str, dict[str, Any]]:
+    """The codecs for pictures: a line about each, and whether it is lossless, by name."""
     from fewbits.codecs import registry
 
-    return {str(e["name"]): str(e["about"]) for e in registry.describe() if e["kind"] == "image"}
+    return {str(e["name"]): {key: e[key] for key in ("about", "lossless")} for e in registry.describe()
+            if e["kind"] == "image"}

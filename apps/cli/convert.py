@@ -40,6 +40,9 @@ def encode(
         bool,
         typer.Option("--keep-best", help="On Ctrl-C, finish with what is fitted so far instead of writing nothing."),
     ] = False,
+    verify: Annotated[
+        bool, typer.Option(help="Lossless codecs: decode the result and compare before reporting success.")
+    ] = True,
     device: Device = "cpu",
     max_pixels: MaxPixels = None,
     overwrite: Overwrite = False,
@@ -47,7 +50,7 @@ def encode(
 ) -> None:
     """Encode a picture, or a folder of pictures, to .fwb files."""
     target = Target(quality=quality, bits_per_pixel=bits_per_pixel, size=size, psnr=psnr, effort=effort, tune=tune,
-                    keep_best=keep_best)
+                    keep_best=keep_best, verify=verify)
     check_device(device)
     jobs = paths.plan(source, output, paths.PICTURES, ".fwb", "-fwb")
 
