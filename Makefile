@@ -5,7 +5,8 @@ BIN := .venv/bin
 READY := .venv/ready
 FOLDERS := apps codecs entropy eval kernels
 SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbits.codecs.media \
-	-m fewbits.codecs.registry -m fewbits.codecs.files -p fewbits.entropy -p fewbits.eval -p fewbits.apps.cli
+	-m fewbits.codecs.registry -m fewbits.codecs.files -m fewbits.codecs.image_set -p fewbits.codecs.circuit \
+	-p fewbits.entropy -p fewbits.eval -p fewbits.apps.cli
 
 .PHONY: help setup demo test test-slow lint lock clean
 .DELETE_ON_ERROR:

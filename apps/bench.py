@@ -52,7 +52,7 @@ def run(progress: Progress = no_progress) -> dict[str, Any]:
     progress(0.0, "entropy layer")
     entropy = [dataclasses.asdict(record) for record in entropy_benchmark()]
     photo = _middle(photos.photo(photos.STILL))
-    names = [*registry.names(), *RIVALS]
+    names = [*registry.names("image"), *RIVALS]
     speeds = []
     for number, name in enumerate(names):
         progress(0.5 + 0.5 * number / len(names), name)

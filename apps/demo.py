@@ -53,7 +53,7 @@ def run(output: Path, progress: Progress = no_progress) -> Iterator[list[Row]]:
     original = photos.photo(photos.TOWER)
     output.mkdir(parents=True, exist_ok=True)
     original.save(output / "original.png")
-    entries = [registry.entry(name) for name in registry.names()]
+    entries = [registry.entry(name) for name in registry.names("image")]
     points = [(entry, setting) for entry in entries for setting in settings_of(entry)]
     for number, (entry, setting) in enumerate(points):
         progress(number / len(points), f"{entry.name}, {'effort' if entry.lossless else 'quality'} {setting}")
@@ -83,7 +83,7 @@ def _neural(original: Image, entry: registry.Entry, setting: int, output: Path) 
     path = output / f"{name}-{setting}.fwb"
     path.write_bytes(data)
     began = time.perf_counter()
-    decoded = files.decode(path.read_bytes()).media
+    decoded = files.decode(path.read_bytes()).image
     decode_s = time.perf_counter() - began
     decoded.save(path.with_suffix(".png"))
     return _row(original, decoded, name, setting, len(data), encode_s, decode_s)

@@ -3,9 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
-from fewbits.errors import InputError
+from fewbits.errors import InputError, WeightsError
 
 Progress = Callable[[float, str], None]
 """Called with the share done (0 to 1) and what is being done. May raise to interrupt the work."""
@@ -30,7 +30,7 @@ class Target:
             PSNR alone say so in a notice.
         keep_best: on Ctrl-C (`KeyboardInterrupt`), end with what there is so far, where a codec searches for long
             and can; otherwise the interrupt goes on to the caller.
-        verify: lossless codecs decode what they encoded and compare, before they report success.
+        verify: whether `fewbits.codecs.files.encode` decodes what a lossless codec made and compares.
     """
 
     quality: float | None = None
@@ -43,8 +43,7 @@ class Target:
     verify: bool = True
 
     def __post_init__(self) -> None:
-        aims = [self.quality, self.bits_per_pixel, self.size, self.psnr]
-        if sum(a is not None for a in aims) > 1:
+        if sum(aim is not None for aim in self._aims) > 1:
             raise InputError("Give only one of quality, bits per pixel, size and PSNR.")
         if self.quality is not None and not 0 <= self.quality <= 100:
             raise InputError(f"Quality goes from 0 to 100, not {self.quality:g}.")
@@ -56,6 +55,15 @@ class Target:
             raise InputError(f"Effort goes from 1 to 9, not {self.effort}.")
         if self.tune not in TUNINGS:
             raise InputError(f"A picture can be tuned for {' or '.join(TUNINGS)}, not {self.tune}.")
+
+    @property
+    def _aims(self) -> tuple[float | None, ...]:
+        return self.quality, self.bits_per_pixel, self.size, self.psnr
+
+    @property
+    def has_aim(self) -> bool:
+        """Whether there is an aim of quality, rate or distortion."""
+        return any(aim is not None for aim in self._aims)
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ class Codec(ABC, Generic[MediaT]):
     """One configured model. Instances are cheap to make; weights load at first use."""
 
     name: ClassVar[str]
-    kind: ClassVar[str]  # "image", "video" or "audio"
+    kind: ClassVar[str]  # "image", "video", "audio" or "images" (a set of images)
     family: ClassVar[str]  # "overfitted", "vector-quantised", "hierarchical" or "circuit"
     lossless: ClassVar[bool]
 
@@ -91,6 +99,21 @@ class Codec(ABC, Generic[MediaT]):
     @abstractmethod
     def weights_id(self) -> bytes:
         """First 8 bytes of the SHA-256 of the weights file; empty where weights travel in the stream."""
+
+    def for_media(self, media: MediaT) -> Self:
+        """The instance to encode media with: this one, unless the codec has several sets of weights.
+
+        Raises:
+            InputError: if none of them is for such media.
+        """
+        return self
+
+    def for_weights(self, identity: bytes) -> Self:
+        """The instance to decode a file with. Raises `WeightsError` if the weights are not installed."""
+        if identity != self.weights_id:
+            raise WeightsError(f"The file was made with weights {identity.hex()} of {self.name}; installed are "
+                               f"{self.weights_id.hex()}: install the release of fewbits that made it, or a later one.")
+        return self
 
     @abstractmethod
     def encode(self, media: MediaT, target: Target, progress: Progress = no_progress) -> Stream:

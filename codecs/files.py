@@ -1,17 +1,23 @@
 """Media to the bytes of a `.fwb` file and back: registry and container put together."""
 
-import zlib
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from fewbits.codecs import registry
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
+from fewbits.codecs.image_set import ImageSet, ImageSetCodec
 from fewbits.codecs.media import MAX_PIXELS, Image
 from fewbits.entropy import container
-from fewbits.errors import DamagedError, LimitError, WeightsError
+from fewbits.entropy.deflate import deflate, inflate
+from fewbits.errors import DamagedError, FewbitsError, InputError, LimitError
 
 MAX_PROFILE = 1 << 24  # bytes of a colour profile
 
 LAYOUT_WIDE, LAYOUT_PROFILE = 8, 16  # bits of the layout field
+
+Media = Image | ImageSet
 
 
 @dataclass(frozen=True)
@@ -36,48 +42,95 @@ class Decoded:
     """A decoded file.
 
     Attributes:
-        media: the picture.
+        media: the picture, or the set of images.
         damaged: numbers of the sections that were damaged and left out.
         sections: how many sections the file has.
     """
 
-    media: Image
+    media: Media
     damaged: list[int]
     sections: int
 
+    @property
+    def image(self) -> Image:
+        """The picture. Raises `InputError` if the file holds something else."""
+        if not isinstance(self.media, Image):
+            raise InputError("The file holds a set of images, not one picture.")
+        return self.media
 
-def encode(media: Image, codec: str = "hyperprior", target: Target = Target(), *, device: str = "cpu",
+
+def encode(media: Media, codec: str = "hyperprior", target: Target = Target(), *, device: str = "cpu",
            progress: Progress = no_progress) -> Encoded:
-    """Codes media into a file.
+    """Codes media into a file. What a lossless codec has made is decoded and compared, unless the target says no.
 
     Raises:
-        InputError: for unknown codecs and media that the codec cannot take.
+        InputError: for unknown codecs, media that the codec cannot take, and aims of a lossless codec.
         WeightsError: if the codec's weights are missing.
+        FewbitsError: if a lossless codec does not give the media back.
     """
     entry = registry.entry(codec)
-    instance = registry.create(codec, device)
-    extras = [zlib.compress(media.icc_profile, 9)] if media.icc_profile else []
-    layout = media.channels | LAYOUT_WIDE * (media.bits == 16) | LAYOUT_PROFILE * bool(extras)
-    shape = {"layout": layout, "width": media.width, "height": media.height}
+    if isinstance(media, ImageSet) != (entry.kind == "images"):
+        raise InputError(f"{codec} is for {'a set of images' if entry.kind == 'images' else 'one picture'}, not for "
+                         f"{'a set of images' if isinstance(media, ImageSet) else 'one picture'}.")
+    if entry.lossless and target.has_aim:
+        raise InputError(f"The codec {codec} is lossless: leave out quality, size and PSNR, which cannot be chosen.")
+    verify = entry.lossless and target.verify
+    instance = registry.create(codec, device).for_media(media)
+    extras = _profile_section(media)
+    fields = _media_fields(media, bool(extras))
 
     def file_of(settings: dict[str, int], sections: list[bytes]) -> bytes:
-        header = container.Header(entry.number, entry.kind, instance.weights_id, shape, settings)
+        header = container.Header(entry.number, entry.kind, instance.weights_id, fields, settings)
         return container.write(header, entry.settings, extras + sections)
 
     overhead = len(file_of({f.name: f.low for f in entry.settings}, [b""]))
-    stream = instance.encode(media, _section_target(target, media, overhead), progress)
+    first, second = _halves(progress) if verify else (progress, no_progress)
+    stream = instance.encode(media, _section_target(target, media, overhead), first)
     data = file_of(stream.settings, [s for s in stream.sections if s is not None])
+    if verify:
+        _verify(data, media, device, second)
     return Encoded(data, stream.estimate_bits, stream.notices, stream.settings)
 
 
-def _section_target(target: Target, media: Image, overhead: int) -> Target:
+def _media_fields(media: Media, profile: bool) -> dict[str, int]:
+    if isinstance(media, ImageSet):
+        return {"channels": media.channels, "width": media.width, "height": media.height, "count": media.count}
+    layout = media.channels | LAYOUT_WIDE * (media.bits == 16) | LAYOUT_PROFILE * profile
+    return {"layout": layout, "width": media.width, "height": media.height}
+
+
+def _profile_section(media: Media) -> list[bytes]:
+    """The section of the colour profile, where there is one."""
+    if isinstance(media, Image) and media.icc_profile:
+        return [deflate(media.icc_profile)]
+    return []
+
+
+def _section_target(target: Target, media: Media, overhead: int) -> Target:
     """Rate aims for the file as a size of the codec's sections."""
     size = target.size
     if target.bits_per_pixel is not None:
-        size = int(target.bits_per_pixel * media.width * media.height / 8)
+        size = int(target.bits_per_pixel * media.pixel_count / 8)
     if size is None:
         return target
     return replace(target, bits_per_pixel=None, size=max(size - overhead, 1))
+
+
+def _halves(progress: Progress) -> tuple[Progress, Progress]:
+    """What encoding and checking report to, each as half of the work."""
+    return (lambda share, what: progress(share / 2, what),
+            lambda share, what: progress((1 + share) / 2, f"checking: {what}"))
+
+
+def _verify(data: bytes, media: Media, device: str, progress: Progress) -> None:
+    decoded = decode(data, device=device, max_pixels=media.pixel_count, progress=progress).media
+    if not np.array_equal(_samples(decoded), _samples(media)):
+        raise FewbitsError("The file does not decode to what was encoded, so it is not kept. This is a fault of "
+                           "fewbits or of the machine: please report it.")
+
+
+def _samples(media: Media) -> np.ndarray:
+    return media.samples if isinstance(media, ImageSet) else media.pixels
 
 
 def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_pixels: int = MAX_PIXELS,
@@ -93,7 +146,27 @@ def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_
     """
     parsed = parse(data, device=device, allow_damage=allow_damage, max_pixels=max_pixels)
     media = parsed.codec.decode(parsed.stream, parsed.shape, progress)
-    return Decoded(Image(media.pixels, parsed.profile), parsed.damaged, parsed.sections)
+    if isinstance(media, Image):
+        media = Image(media.pixels, parsed.profile)
+    return Decoded(media, parsed.damaged, parsed.sections)
+
+
+def decode_one(data: bytes, number: int, *, device: str = "cpu", max_pixels: int = MAX_PIXELS) -> Image:
+    """Decodes one image of a set, and no more of the file than that needs; damage elsewhere does not matter.
+
+    Args:
+        number: counted from 0.
+
+    Raises:
+        InputError: if the file holds no set of images, or fewer.
+        StreamError, WeightsError: as `decode`.
+    """
+    parsed = parse(data, device=device, allow_damage=True, max_pixels=max_pixels)
+    if not isinstance(parsed.codec, ImageSetCodec):
+        raise InputError("The file holds one picture, not a set of images to choose from.")
+    if not 0 <= number < parsed.shape["count"]:
+        raise InputError(f"There is no image {number}; the file has {parsed.shape['count']}, counted from 0.")
+    return parsed.codec.decode_one(parsed.stream, parsed.shape, number)
 
 
 @dataclass(frozen=True)
@@ -108,7 +181,7 @@ class Parsed:
         sections: how many sections the file has.
     """
 
-    codec: Codec[Image]
+    codec: Codec[Any]
     stream: Stream
     shape: dict[str, int]
     profile: bytes | None
@@ -124,23 +197,38 @@ def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_p
         raise DamagedError(f"{len(damaged)} of {len(box.sections)} sections of the file are damaged or missing; "
                            "the others can be decoded where damage is allowed.")
     shape = shape_of(box.header)
-    if shape["width"] * shape["height"] > max_pixels:
-        raise LimitError(f"The picture has {shape['width']} x {shape['height']} pixels, more than the limit of "
-                         f"{max_pixels}: raise the limit if you trust the file.")
+    if _pixels(shape) > max_pixels:
+        raise LimitError(f"The {'images have' if 'count' in shape else 'picture has'} {_described(shape)} pixels, more "
+                         f"than the limit of {max_pixels}: raise the limit if you trust the file.")
     entry = registry.entry_of_number(box.header.codec)
     if box.header.kind != entry.kind:
         raise DamagedError(f"The file says {box.header.kind}, but its codec {entry.name} is for {entry.kind}.")
-    codec = registry.create(entry.name, device)
-    if box.header.weights != codec.weights_id:
-        raise WeightsError(f"The file was made with weights {box.header.weights.hex()} of {entry.name}; installed are "
-                           f"{codec.weights_id.hex()}: install the release of fewbits that made it, or a later one.")
+    codec = registry.create(entry.name, device).for_weights(box.header.weights)
     sections = [box.section(i) if section.intact else None for i, section in enumerate(box.sections)]
     profile = _profile(sections.pop(0)) if shape["profile"] else None
     return Parsed(codec, Stream(box.header.settings, sections), shape, profile, damaged, len(box.sections))
 
 
+def _pixels(shape: dict[str, int]) -> int:
+    """Pixels of a picture, or of all images of a set."""
+    return shape["width"] * shape["height"] * shape.get("count", 1)
+
+
+def _described(shape: dict[str, int]) -> str:
+    sides = f"{shape['width']} x {shape['height']}"
+    return f"{shape['count']} x {sides}" if "count" in shape else sides
+
+
 def shape_of(header: container.Header) -> dict[str, int]:
-    """Width, height, channels, bits and presence of a colour profile. Raises `DamagedError` if they make no sense."""
+    """Width, height, channels, bits and presence of a colour profile, and the count of a set of images.
+
+    Raises:
+        DamagedError: if they make no sense.
+    """
+    if header.kind == "images":
+        if header.media["channels"] not in (1, 3):
+            raise DamagedError(f"The file names {header.media['channels']} channels, which sets of images cannot have.")
+        return {**header.media, "bits": 8, "profile": 0}
     layout = header.media["layout"]
     shape = {"width": header.media["width"], "height": header.media["height"], "channels": layout & 7,
              "bits": 16 if layout & LAYOUT_WIDE else 8, "profile": int(bool(layout & LAYOUT_PROFILE))}
@@ -153,14 +241,7 @@ def _profile(section: bytes | None) -> bytes | None:
     """The colour profile from its section; None where that was lost."""
     if section is None:
         return None
-    inflate = zlib.decompressobj()
-    try:
-        profile = inflate.decompress(section, MAX_PROFILE)
-    except zlib.error as error:
-        raise DamagedError(f"The colour profile is damaged: {error}.") from None
-    if not inflate.eof:
-        raise DamagedError("The colour profile is damaged, or larger than any real one.")
-    return profile
+    return inflate(section, MAX_PROFILE, "colour profile")
 
 
 def info(data: bytes) -> dict[str, object]:
@@ -172,6 +253,5 @@ def info(data: bytes) -> dict[str, object]:
         "codec": entry.name, "family": entry.family, "kind": box.header.kind, "lossless": entry.lossless, **shape,
         "weights": box.header.weights.hex(), "settings": dict(box.header.settings),
         "sections": [{"offset": s.offset, "length": s.length, "intact": s.intact} for s in box.sections],
-        "bytes": len(data), "bits_per_pixel": 8 * len(data) / (shape["width"] * shape["height"]),
-        "header_bytes": box.header_size,
+        "bytes": len(data), "bits_per_pixel": 8 * len(data) / _pixels(shape), "header_bytes": box.header_size,
     }

@@ -49,6 +49,10 @@ class Image:
         return self.pixels.shape[2]
 
     @property
+    def pixel_count(self) -> int:
+        return self.height * self.width
+
+    @property
     def bits(self) -> int:
         """Bits per sample, 8 or 16."""
         return 8 * self.pixels.itemsize

@@ -49,14 +49,20 @@ _ENTRIES = (
         settings=(Field("experts", "u8", 0, 4),),
         factory="fewbits.codecs.image.circuit.codec:CircuitCodec",
     ),
+    Entry(
+        name="circuit-tree", number=4, kind="images", family="circuit", lossless=True,
+        about="sets of small images such as MNIST, lossless: a tree circuit trained for each kind of set",
+        settings=(),
+        factory="fewbits.codecs.circuit.codec:CircuitTreeCodec",
+    ),
 )
 _BY_NAME = {e.name: e for e in _ENTRIES}
 _BY_NUMBER = {e.number: e for e in _ENTRIES}
 
 
-def names() -> list[str]:
-    """Names of all codecs."""
-    return list(_BY_NAME)
+def names(kind: str | None = None) -> list[str]:
+    """Names of all codecs, or of those for a kind of media."""
+    return [e.name for e in _ENTRIES if kind in (None, e.kind)]
 
 
 def describe() -> list[dict[str, object]]:

@@ -7,20 +7,22 @@ from typing import IO
 import numpy as np
 from PIL import Image as PillowImage
 
-from fewbits.codecs import files
+from fewbits.codecs import files, registry
 from fewbits.codecs.codec import Target
+from fewbits.codecs.image_set import ImageSet
 from fewbits.codecs.media import MAX_PIXELS, Image
 from fewbits.errors import InputError
 
 
-def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Image, codec: str = "hyperprior", *,
+def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | files.Media, codec: str = "hyperprior", *,
            quality: float | None = None, bits_per_pixel: float | None = None, size: int | None = None,
            psnr: float | None = None, effort: int = 5, tune: str = "psnr", keep_best: bool = False,
            device: str = "cpu") -> bytes:
-    """Codes a picture into the bytes of a `.fwb` file.
+    """Codes a picture, or a set of images with a codec for these, into the bytes of a `.fwb` file.
 
     Args:
-        source: a file name, an open file, a Pillow picture, or an array (H, W) or (H, W, C) of uint8.
+        source: a file name, an open file, a Pillow picture, or an array (H, W) or (H, W, C) of uint8; of a set of
+            images an idx file, a folder, or an array (N, H, W) or (N, H, W, C).
         quality, bits_per_pixel, size, psnr, effort, tune, keep_best: see `fewbits.codecs.codec.Target`; at most one
             aim.
         device: "cpu" or "cuda".
@@ -30,10 +32,11 @@ def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Ima
         WeightsError: if the codec's weights are missing.
     """
     target = Target(quality, bits_per_pixel, size, psnr, effort, tune, keep_best)
-    return files.encode(_picture(source), codec, target, device=device).data
+    media = _image_set(source) if registry.entry(codec).kind == "images" else _picture(source)
+    return files.encode(media, codec, target, device=device).data
 
 
-def decode(source: bytes | str | Path, *, device: str = "cpu", max_pixels: int = MAX_PIXELS) -> Image:
+def decode(source: bytes | str | Path, *, device: str = "cpu", max_pixels: int = MAX_PIXELS) -> files.Media:
     """Decodes the bytes of a `.fwb` file, or the file of that name. Raises `StreamError` or `WeightsError`."""
     return files.decode(_bytes(source), device=device, max_pixels=max_pixels).media
 
@@ -46,7 +49,7 @@ def info(source: bytes | str | Path) -> dict[str, object]:
 def open(source: str | Path, max_pixels: int = MAX_PIXELS) -> Image:
     """Opens a picture of any format: `.fwb` or what Pillow reads. Raises `InputError` or `StreamError`."""
     if Path(source).suffix.lower() == ".fwb":
-        return decode(source, max_pixels=max_pixels)
+        return files.decode(_bytes(source), max_pixels=max_pixels).image
     return Image.open(source, max_pixels)
 
 
@@ -60,11 +63,21 @@ def _bytes(source: bytes | str | Path) -> bytes:
         raise InputError(f"{source} cannot be read: {error.strerror}.") from None
 
 
-def _picture(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Image) -> Image:
-    if isinstance(source, Image):
+def _picture(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | files.Media) -> files.Media:
+    if isinstance(source, files.Media):
         return source
     if isinstance(source, PillowImage.Image):
         return Image.from_pillow(source)
     if isinstance(source, np.ndarray):
         return Image(source[..., None] if source.ndim == 2 else source)
     return Image.open(source)
+
+
+def _image_set(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | files.Media) -> files.Media:
+    if isinstance(source, files.Media):
+        return source
+    if isinstance(source, PillowImage.Image):
+        return Image.from_pillow(source)
+    if isinstance(source, np.ndarray):
+        return ImageSet(source[..., None] if source.ndim == 3 else source)
+    return ImageSet.open(source) if isinstance(source, str | Path) else ImageSet.from_idx(source)

@@ -15,10 +15,9 @@ import numpy as np
 
 from fewbits.entropy.tables import SymbolTables, checked_symbols
 from fewbits.entropy.varint import read_varint, write_varint
+from fewbits.entropy.words import words_from_bytes, words_to_bytes
 from fewbits.errors import DamagedError, StreamError, TruncatedError
 from fewbits.kernels.ans import START
-
-WORD_BYTES = 4
 
 AnsCoder = constriction.stream.stack.AnsCoder
 
@@ -59,7 +58,7 @@ class Encoder:
             for table, part in reversed(list(_parts(entries, starts, counts))):
                 coder.encode_reverse(part, tables.model(table))
         escapes = b"".join(self._escapes)
-        return write_varint(len(escapes)) + escapes + coder.get_compressed().astype("<u4").tobytes()
+        return write_varint(len(escapes)) + escapes + words_to_bytes(coder.get_compressed())
 
 
 class Decoder:
@@ -78,12 +77,7 @@ class Decoder:
             raise TruncatedError(f"The section ends at byte {len(data)}, within {length} bytes of escaped symbols.")
         self._escapes = np.frombuffer(data, np.uint8, length, begin)
         self._used = 0
-        if (len(data) - begin - length) % WORD_BYTES:
-            raise DamagedError("The section is damaged or cut short: it does not end with a whole word.")
-        words = np.frombuffer(data, "<u4", offset=begin + length).astype(np.uint32)
-        if not words.size or words[-1] == 0:  # constriction would refuse the 0 with an error of its own
-            raise DamagedError("The section is damaged or cut short: it does not end with a word above 0.")
-        self._coder = AnsCoder(words)
+        self._coder = AnsCoder(words_from_bytes(data[begin + length :]))
 
     def decode(self, tables: SymbolTables, index: np.ndarray) -> np.ndarray:
         """The next group.

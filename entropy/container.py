@@ -13,6 +13,7 @@ from fewbits.entropy.varint import read_varint, write_varint
 from fewbits.errors import DamagedError, LimitError, NotFewbitsError, StreamError, TruncatedError, UnsupportedError
 
 MAGIC = b"FWB"
+START_BYTES = 6  # magic, version, codec, form
 VERSION = 1
 MAX_SECTIONS = 1 << 20
 MAX_SIDE = (1 << 31) - 1
@@ -20,7 +21,7 @@ MAX_SECTION_LENGTH = 1 << 40
 CRC_BYTES = 4
 WEIGHTS_BYTES = 8
 
-KINDS = ("image", "video", "audio")
+KINDS = ("image", "video", "audio", "images")
 FORM_KIND, FORM_WEIGHTS, FORM_MANY = 3, 4, 8  # bits of the form byte
 
 
@@ -51,6 +52,8 @@ LENGTH_FIELD = Field("length of a section", "varint", 0, MAX_SECTION_LENGTH)
 MEDIA_FIELDS = {
     "image": (Field("layout", "u8", 0, 31), Field("width", "varint", 1, MAX_SIDE),
               Field("height", "varint", 1, MAX_SIDE)),
+    "images": (Field("channels", "u8", 1, 3), Field("width", "varint", 1, MAX_SIDE),
+               Field("height", "varint", 1, MAX_SIDE), Field("count", "varint", 1, MAX_SIDE)),
 }
 
 # How files of other kinds begin, for a helpful sentence: (offset, bytes, name).
@@ -71,7 +74,7 @@ class Header:
 
     Attributes:
         codec: numeric id.
-        kind: "image", "video" or "audio".
+        kind: one of `KINDS`; "images" is a set of images of equal size.
         weights: identity of the weights, 8 bytes, or none where the file needs none.
         media: the fields of the kind, by name (see `MEDIA_FIELDS`).
         settings: the fields that the codec declares, by name.
@@ -211,13 +214,11 @@ def _walk(pen: _Pen, header: Header, fields_of: FieldsOf, lengths: tuple[int, ..
 
 
 def _kind(form: int) -> str:
-    number = form & FORM_KIND
-    if number >= len(KINDS):
-        raise DamagedError(f"The header is damaged: there is no media kind {number}.")
-    if KINDS[number] not in MEDIA_FIELDS:
-        raise UnsupportedError(f"The file holds {KINDS[number]}, which this release of fewbits does not read: "
+    kind = KINDS[form & FORM_KIND]
+    if kind not in MEDIA_FIELDS:
+        raise UnsupportedError(f"The file holds {kind}, which this release of fewbits does not read: "
                                "update fewbits to read it.")
-    return KINDS[number]
+    return kind
 
 
 def write(header: Header, settings_fields: tuple[Field, ...], sections: Sequence[bytes]) -> bytes:
@@ -261,6 +262,13 @@ def read_header(data: bytes, fields_of: FieldsOf) -> tuple[Header, SectionTable]
     reader = _Reader(data)
     header, lengths = _walk(reader, Header(0, KINDS[0], b"", {}, {}), fields_of, ())
     return header, SectionTable(reader.offset, lengths)
+
+
+def kind_of_start(data: bytes) -> str | None:
+    """The kind of media in a file, from its first bytes; None where they are not those of a file."""
+    if data[: len(MAGIC)] != MAGIC or len(data) < START_BYTES:
+        return None
+    return KINDS[data[START_BYTES - 1] & FORM_KIND]
 
 
 def _check_magic(data: bytes) -> None:

@@ -105,7 +105,7 @@ def _from_registry(name: str, about: str, lossless: bool) -> Contender:
     def decode(data: bytes) -> Image:
         from fewbits.codecs import files
 
-        return files.decode(data).media
+        return files.decode(data).image
 
     settings, low, high = (LOSSLESS_SETTINGS, 1, 9) if lossless else (NEURAL_SETTINGS, 0, 100)
     return Contender(name, about, True, ".fwb", settings, low, high, lossless, encode, decode)

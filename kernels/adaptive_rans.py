@@ -9,14 +9,13 @@ import numpy as np
 from numba import njit, types
 
 from fewbits.errors import DamagedError
-from fewbits.kernels.ans import PRECISION, START, TOTAL, WORD_BITS
-from fewbits.kernels.rans import push
+from fewbits.kernels import rans
+from fewbits.kernels.ans import PRECISION, START, TOTAL
+from fewbits.kernels.rans import flush, push, refill
 
 _START = np.uint64(START)
 _MASK24 = np.uint64(TOTAL - 1)
 _SHIFT24 = np.uint64(PRECISION)
-_SHIFT_WORD = np.uint64(WORD_BITS)
-_MASK_WORD = np.uint64((1 << WORD_BITS) - 1)
 
 _INTERVALS = types.Array(types.uint64, 1, "C", readonly=True)
 WORDS = types.Array(types.uint32, 1, "C", readonly=True)
@@ -40,10 +39,8 @@ def advance(coder, words, left, frequency):  # type: ignore[no-untyped-def]
     """Takes the symbol with this interval off the state. Past the last word, the state just runs down."""
     state = coder[0]
     state = np.uint64(frequency) * (state >> _SHIFT24) + (state & _MASK24) - np.uint64(left)
-    if state <= _MASK_WORD and coder[1] > 0:
-        coder[1] -= np.uint64(1)
-        state = state << _SHIFT_WORD | np.uint64(words[np.int64(coder[1])])
-    coder[0] = state
+    state, count = refill(state, words, np.int64(coder[1]))
+    coder[0], coder[1] = state, np.uint64(count)
 
 
 @njit(types.Tuple((types.uint32[::1], types.int64))(_INTERVALS), cache=True, nogil=True)
@@ -52,11 +49,7 @@ def _encode(intervals):  # type: ignore[no-untyped-def]
     state, count = _START, 0
     for i in range(intervals.size - 1, -1, -1):
         state, count = push(state, words, count, intervals[i])
-    while state:
-        words[count] = state & _MASK_WORD
-        count += 1
-        state >>= _SHIFT_WORD
-    return words, count
+    return words, flush(state, words, count)
 
 
 def encode_intervals(intervals: np.ndarray) -> np.ndarray:
@@ -71,13 +64,7 @@ def open_words(words: np.ndarray) -> np.ndarray:
     Raises:
         DamagedError: if there are no words or the last is 0.
     """
-    if not words.size or words[-1] == 0:
-        raise DamagedError("The stream is damaged: its words are missing, or the last one is 0.")
-    state, count = int(words[-1]), len(words) - 1
-    if count:
-        count -= 1
-        state = state << WORD_BITS | int(words[count])
-    return np.array([state, count], np.uint64)
+    return np.array(rans.open_words(words), np.uint64)
 
 
 def ran_down(coder: np.ndarray) -> bool:

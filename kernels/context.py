@@ -15,9 +15,9 @@ import numpy as np
 from numba import njit, types
 
 from fewbits.errors import DamagedError
-from fewbits.kernels.ans import START, WORD_BITS
+from fewbits.kernels.ans import START
 from fewbits.kernels.grouping import CUT_SHORT, WRONG, read_escape
-from fewbits.kernels.rans import LOOKUP_BITS, RansTables, pop
+from fewbits.kernels.rans import LOOKUP_BITS, RansTables, open_words, pop
 
 FRACTION = 10  # bits of a parameter after the binary point
 MARGIN = 3  # around padded planes; neighbours are at most that far away
@@ -230,17 +230,17 @@ class GridDecoder:
     """Decodes the grids of a tile one after the other.
 
     Args:
-        words: uint32, the last not 0; at least one.
+        words: uint32, the last not 0.
         escapes: uint8, the values of escaped symbols.
+
+    Raises:
+        DamagedError: if there are no words or the last is 0.
     """
 
     def __init__(self, words: np.ndarray, escapes: np.ndarray, tables: ContextTables) -> None:
         self._tables, self._words, self._escapes = tables, words, escapes
-        self._state, self._used = int(words[-1]), 0
-        self._count = len(words) - 1
-        if self._count:
-            self._count -= 1
-            self._state = self._state << WORD_BITS | int(words[self._count])
+        self._state, self._count = open_words(words)
+        self._used = 0
 
     def decode(self, height: int, width: int, coarse: np.ndarray, neighbours: np.ndarray,
                network: ContextNetwork) -> tuple[np.ndarray, np.ndarray]:
@@ -252,11 +252,10 @@ class GridDecoder:
         latents = np.empty((height, width), np.int16)
         plane = np.zeros((height + 2 * MARGIN, width + 2 * MARGIN), np.int32)
         tables = self._tables
-        state, self._count, self._used = _decode(
+        self._state, self._count, self._used = _decode(
             latents, plane, coarse, neighbours, network.weights, network.biases, tables.rans.packed,
             tables.rans.offsets, tables.rans.lookup, tables.lows, tables.sizes, self._words, self._escapes,
             np.uint64(self._state), self._count, self._used)
-        self._state = int(state)
         if self._used < 0:
             raise DamagedError(f"The section is damaged: {_ENDINGS[self._used]}.")
         return latents, plane

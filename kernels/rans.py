@@ -99,6 +99,25 @@ def push(state, words, count, packed_entry):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
+def flush(state, words, count):  # type: ignore[no-untyped-def]
+    """Writes the state after the last `push`, at most two words; the new count of words."""
+    while state:
+        words[count] = state & _MASK_WORD
+        count += 1
+        state >>= _SHIFT_WORD
+    return count
+
+
+@njit(inline="always")
+def refill(state, words, count):  # type: ignore[no-untyped-def]
+    """Takes a word into a state that has room for one, if one is left; the new state and count."""
+    if state <= _MASK_WORD and count > 0:
+        count -= 1
+        state = state << _SHIFT_WORD | np.uint64(words[count])
+    return state, count
+
+
+@njit(inline="always")
 def pop(state, words, count, packed, begin, lookup, bucket):  # type: ignore[no-untyped-def]
     """Decodes one symbol of the table whose entries begin at `packed[begin]` and whose lookup begins at `bucket`.
 
@@ -121,10 +140,7 @@ def pop(state, words, count, packed, begin, lookup, bucket):  # type: ignore[no-
             entry = packed[place]
             frequency = entry & _MASK24
             ahead = quantile - (entry >> _SHIFT24 & _MASK24)
-    state = frequency * (state >> _SHIFT24) + ahead
-    if state <= _MASK_WORD and count > 0:
-        count -= 1
-        state = state << _SHIFT_WORD | np.uint64(words[count])
+    state, count = refill(frequency * (state >> _SHIFT24) + ahead, words, count)
     return state, count, np.int32(entry >> _SHIFT_ENTRY)
 
 
@@ -137,22 +153,14 @@ def _encode(symbols: np.ndarray, index: np.ndarray, packed: np.ndarray, offsets:
         if not 0 <= symbols[i] < end - begin:
             return words, -1
         state, count = push(state, words, count, packed[begin + symbols[i]])
-    while state:
-        words[count] = state & _MASK_WORD
-        count += 1
-        state >>= _SHIFT_WORD
-    return words, count
+    return words, flush(state, words, count)
 
 
-@njit(types.Tuple((types.int32[::1], types.boolean))(_WORDS, _INDEX, _PACKED, _OFFSETS, _PACKED),
-      cache=True, nogil=True)
-def _decode(words: np.ndarray, index: np.ndarray, packed: np.ndarray, offsets: np.ndarray,
-            lookup: np.ndarray) -> tuple[np.ndarray, bool]:
+@njit(types.Tuple((types.int32[::1], types.boolean))(_WORDS, types.uint64, types.int64, _INDEX, _PACKED, _OFFSETS,
+                                                    _PACKED), cache=True, nogil=True)
+def _decode(words: np.ndarray, state: np.uint64, count: int, index: np.ndarray, packed: np.ndarray,
+            offsets: np.ndarray, lookup: np.ndarray) -> tuple[np.ndarray, bool]:
     symbols = np.empty(index.size, np.int32)
-    state, count = np.uint64(0), words.size
-    while count > 0 and state <= _MASK_WORD:
-        count -= 1
-        state = state << _SHIFT_WORD | np.uint64(words[count])
     for i in range(index.size):
         table = np.int64(index[i])
         state, count, symbols[i] = pop(state, words, count, packed, offsets[table], lookup, table << LOOKUP_BITS)
@@ -189,12 +197,21 @@ def decode(words: np.ndarray, index: np.ndarray, tables: RansTables) -> np.ndarr
         ValueError: if a table does not exist.
     """
     _check_index(index, tables)
-    if words.size and words[-1] == 0:
-        raise DamagedError("The stream is damaged: its last word is 0.")
-    symbols, whole = _decode(words, index, tables.packed, tables.offsets, tables.lookup)
+    symbols, whole = _decode(words, *open_words(words), index, tables.packed, tables.offsets, tables.lookup)
     if not whole:
         raise DamagedError("The stream is damaged: it does not end where its symbols end.")
     return symbols
+
+
+def open_words(words: np.ndarray) -> tuple[np.uint64, int]:
+    """The coder's state before the first symbol, and how many of the words are left.
+
+    Raises:
+        DamagedError: if there are no words or the last is 0.
+    """
+    if not words.size or words[-1] == 0:
+        raise DamagedError("The stream is damaged: its words are missing, or the last one is 0.")
+    return refill.py_func(np.uint64(words[-1]), words, len(words) - 1)
 
 
 def _check_index(index: np.ndarray, tables: RansTables) -> None:

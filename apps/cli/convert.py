@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -12,12 +13,12 @@ import typer
 from fewbits.apps.cli import paths
 from fewbits.apps.cli.device import Device, check_device
 from fewbits.apps.cli.progress import part_of, progress_bar
+from fewbits.codecs import registry
 from fewbits.codecs.codec import Progress, Target
 from fewbits.errors import FewbitsError
 
 if TYPE_CHECKING:
-    from fewbits.codecs.files import Encoded
-    from fewbits.codecs.media import Image
+    from fewbits.codecs.files import Encoded, Media
 
 Output = Annotated[str | None, typer.Option("--output", "-o", help="A file or folder, or - for standard output.")]
 Overwrite = Annotated[bool, typer.Option("-y", help="Overwrite files that exist.")]
@@ -27,7 +28,9 @@ MaxPixels = Annotated[
 
 
 def encode(
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="A picture, a folder, or - for standard input.")],
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="A picture, a folder, an idx file, or - for standard input.")
+    ],
     output: Output = None,
     codec: Annotated[str, typer.Option(help="Name of the codec; `fewbits codecs` lists them.")] = "hyperprior",
     quality: Annotated[float | None, typer.Option(help="0 (smallest file) to 100 (best picture).")] = None,
@@ -48,28 +51,29 @@ def encode(
     overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a file.")] = False,
 ) -> None:
-    """Encode a picture, or a folder of pictures, to .fwb files."""
+    """Encode a picture, or each picture of a folder, to .fwb files; codecs for sets make one file of a folder."""
     target = Target(quality=quality, bits_per_pixel=bits_per_pixel, size=size, psnr=psnr, effort=effort, tune=tune,
                     keep_best=keep_best, verify=verify)
     check_device(device)
-    jobs = paths.plan(source, output, paths.PICTURES, ".fwb", "-fwb")
+    as_set = registry.entry(codec).kind == "images"
+    if as_set:
+        jobs = [paths.plan_set(source, output, ".fwb")]
+    else:
+        jobs = paths.plan(source, output, paths.PICTURES, ".fwb", "-fwb")
 
     def one(job: paths.Job, progress: Progress) -> None:
-        from fewbits.codecs import files, media
+        from fewbits.codecs import files
 
-        picture = media.Image.open(
-            BytesIO(paths.read_bytes(None)) if job.source is None else job.source,
-            media.MAX_PIXELS if max_pixels is None else max_pixels,
-        )
+        media = _opened(job.source, as_set, max_pixels)
         began = time.perf_counter()
-        encoded = files.encode(picture, codec, target, device=device, progress=progress)
+        encoded = files.encode(media, codec, target, device=device, progress=progress)
         seconds = time.perf_counter() - began
         if job.output is None:
             sys.stdout.buffer.write(encoded.data)
         else:
             with paths.whole_or_absent(job.output, overwrite) as temporary:
                 temporary.write_bytes(encoded.data)
-        _report(job, codec, picture, encoded, seconds, as_json)
+        _report(job, codec, media, encoded, seconds, as_json)
 
     _run(jobs, one, overwrite)
 
@@ -77,33 +81,68 @@ def encode(
 def decode(
     source: Annotated[str, typer.Argument(metavar="FILE", help="A .fwb file, a folder, or - for standard input.")],
     output: Output = None,
+    only: Annotated[int | None, typer.Option(metavar="NUMBER", min=0, help="Of a set, this image, from 0.")] = None,
     allow_damage: Annotated[bool, typer.Option(help="Keep what can be decoded of a damaged file.")] = False,
     max_pixels: MaxPixels = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Decode .fwb files to pictures: PNG, or what the suffix of the output says."""
+    """Decode .fwb files to pictures: PNG, or what the suffix of the output says.
+
+    A set of images becomes a folder of pictures, or an idx file where the output ends in idx3-ubyte or .idx.
+    """
     jobs = paths.plan(source, output, paths.STREAMS, ".png", "-decoded")
+    if output is None or Path(source).is_dir():
+        jobs = [_job_of_a_set(job, only) if paths.holds_a_set(job.source) else job for job in jobs]
 
     def one(job: paths.Job, progress: Progress) -> None:
-        from fewbits.codecs import files, media
+        from fewbits.codecs import files
+        from fewbits.codecs.media import MAX_PIXELS
 
-        decoded = files.decode(
-            paths.read_bytes(job.source),
-            allow_damage=allow_damage,
-            max_pixels=media.MAX_PIXELS if max_pixels is None else max_pixels,
-            progress=progress,
-        )
-        if job.output is None:
-            buffer = BytesIO()
-            decoded.media.save(buffer, format="PNG")
-            sys.stdout.buffer.write(buffer.getvalue())
-        else:
-            with paths.whole_or_absent(job.output, overwrite) as temporary:
-                decoded.media.save(temporary)
+        data, limit = paths.read_bytes(job.source), MAX_PIXELS if max_pixels is None else max_pixels
+        if only is not None:
+            _write(files.decode_one(data, only, max_pixels=limit), job, overwrite)
+            return
+        decoded = files.decode(data, allow_damage=allow_damage, max_pixels=limit, progress=progress)
+        _write(decoded.media, job, overwrite)
         if decoded.damaged:
             _say(f"{job.source_name}: {len(decoded.damaged)} of {decoded.sections} sections are damaged and blank.")
 
     _run(jobs, one, overwrite)
+
+
+def _opened(source: Path | None, as_set: bool, max_pixels: int | None) -> "Media":
+    """A picture or a set of images from a file, a folder or the standard input."""
+    from fewbits.codecs.image_set import ImageSet
+    from fewbits.codecs.media import MAX_PIXELS, Image
+
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    if source is not None:
+        return ImageSet.open(source, limit) if as_set else Image.open(source, limit)
+    data = BytesIO(paths.read_bytes(None))
+    return ImageSet.from_idx(data, max_pixels=limit) if as_set else Image.open(data, limit)
+
+
+def _job_of_a_set(job: paths.Job, only: int | None) -> paths.Job:
+    """With the default place for a set of images, or for one of its images, instead of that for a picture."""
+    if job.output is None:
+        return job
+    ending = "-decoded" if only is None else f"-{only}.png"
+    return paths.Job(job.source, job.output.with_name(job.output.stem + ending))
+
+
+def _write(media: "Media", job: paths.Job, overwrite: bool) -> None:
+    """To a file or folder, or as PNG or idx to the standard output."""
+    from fewbits.codecs.image_set import ImageSet
+
+    if job.output is not None:
+        with paths.whole_or_absent(job.output, overwrite) as temporary:
+            media.save(temporary)
+    elif isinstance(media, ImageSet):
+        sys.stdout.buffer.write(media.to_idx())
+    else:
+        buffer = BytesIO()
+        media.save(buffer, format="PNG")
+        sys.stdout.buffer.write(buffer.getvalue())
 
 
 def _run(jobs: list[paths.Job], one: Callable[[paths.Job, Progress], None], overwrite: bool) -> None:
@@ -131,19 +170,20 @@ def _run(jobs: list[paths.Job], one: Callable[[paths.Job, Progress], None], over
 
 
 def _report(
-    job: paths.Job, codec: str, picture: "Image", encoded: "Encoded", seconds: float, as_json: bool
+    job: paths.Job, codec: str, media: "Media", encoded: "Encoded", seconds: float, as_json: bool
 ) -> None:
     """What came of a file: on standard output, or on standard error where the other carries the file."""
     size = len(encoded.data)
-    bits_per_pixel = size * 8 / (picture.width * picture.height)
+    bits_per_pixel = size * 8 / media.pixel_count
     stream = sys.stdout if job.output is not None else sys.stderr
     if as_json:
         record = {
             "input": job.source_name,
             "output": job.output_name,
             "codec": codec,
-            "width": picture.width,
-            "height": picture.height,
+            "width": media.width,
+            "height": media.height,
+            "pixels": media.pixel_count,
             "bytes": size,
             "bpp": bits_per_pixel,
             "estimate_bits": encoded.estimate_bits,

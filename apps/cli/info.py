@@ -3,13 +3,17 @@
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fewbits.apps.cli import paths
 from fewbits.apps.cli.progress import progress_bar
 from fewbits.errors import InputError
+
+if TYPE_CHECKING:
+    from fewbits.codecs.image_set import ImageSet
+    from fewbits.codecs.media import Image
 
 Stream = Annotated[Path, typer.Argument(metavar="FILE", help="A .fwb file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -25,9 +29,10 @@ def info(file: Stream, as_json: AsJson = False) -> None:
         return
     damaged = [i for i, section in enumerate(facts["sections"]) if not section["intact"]]
     settings = ", ".join(f"{name} {value}" for name, value in facts["settings"].items())
+    count = f"{facts['count']:,} of " if "count" in facts else ""
     rows = {
         "codec": f"{facts['codec']} ({facts['family']})",
-        facts["kind"]: f"{facts['width']} x {facts['height']}, {facts['channels']} x {facts['bits']} bits",
+        facts["kind"]: f"{count}{facts['width']} x {facts['height']}, {facts['channels']} x {facts['bits']} bits",
         "colour": "by the profile in the file" if facts["profile"] else "sRGB, as nothing else is said",
         "settings": settings or "none",
         "weights": facts["weights"] or "in the file",
@@ -44,23 +49,41 @@ def verify(
     against: Annotated[Path | None, typer.Option(metavar="INPUT", help="Compare with this picture.")] = None,
 ) -> None:
     """Check every checksum of a .fwb file and decode it."""
-    from fewbits.codecs import files, media
+    from fewbits.codecs import files
+    from fewbits.codecs.image_set import ImageSet
 
     data = paths.read_bytes(file)
     with progress_bar() as progress:
         decoded = files.decode(data, progress=progress)
-    picture = decoded.media
+    media = decoded.media
     count = "the section is" if decoded.sections == 1 else f"all {decoded.sections} sections are"
-    print(f"{file}: {count} intact and decodes to {picture.width} x {picture.height} pixels.")
-    if against is None:
-        return
+    number = f"{media.count:,} images of " if isinstance(media, ImageSet) else ""
+    print(f"{file}: {count} intact and decodes to {number}{media.width} x {media.height} pixels.")
+    if against is not None:
+        print(_compared_sets(against, media) if isinstance(media, ImageSet) else _compared(against, media, file))
+
+
+def _compared(against: Path, picture: "Image", file: Path) -> str:
+    """What a picture is beside its original."""
+    from fewbits.codecs.media import Image
     from fewbits.eval import metrics
 
-    original = media.Image.open(against)
+    original = Image.open(against)
     if (original.width, original.height) != (picture.width, picture.height):
         raise InputError(f"{against} has {original.width} x {original.height} pixels: not the picture in {file}.")
     psnr = metrics.psnr(original.rgb(), picture.rgb())
-    print("The decoded picture is identical." if math.isinf(psnr) else f"PSNR {psnr:.2f} dB.")
+    return "The decoded picture is identical." if math.isinf(psnr) else f"PSNR {psnr:.2f} dB."
+
+
+def _compared_sets(against: Path, images: "ImageSet") -> str:
+    """What a set of images, always coded without loss, is beside its original."""
+    import numpy as np
+
+    from fewbits.codecs.image_set import ImageSet
+
+    if not np.array_equal(ImageSet.open(against).samples, images.samples):
+        raise InputError(f"{against} holds other images.")
+    return "The decoded images are identical."
 
 
 def codecs(as_json: AsJson = False) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fewbits.entropy.container import START_BYTES, kind_of_start
 from fewbits.errors import InputError
 
 PIPE = "-"
@@ -55,6 +56,28 @@ def plan(source: str, output: str | None, wanted: frozenset[str], suffix: str, f
     if output == PIPE:
         return [Job(path, None)]
     return [Job(path, path.with_suffix(suffix) if output is None else _file_path(output))]
+
+
+def plan_set(source: str, output: str | None, suffix: str) -> Job:
+    """As `plan`, for what makes one file of a whole folder."""
+    path = Path(source)
+    if source == PIPE or not path.is_dir():
+        return plan(source, output, frozenset(), suffix, "")[0]
+    if output == PIPE:
+        return Job(path, None)
+    folder = path.resolve()
+    return Job(path, folder.with_name(folder.name + suffix) if output is None else _file_path(output))
+
+
+def holds_a_set(source: Path | None) -> bool:
+    """Whether a .fwb file says that it holds a set of images; False for pipes, and for what cannot be read."""
+    if source is None:
+        return False
+    try:
+        with source.open("rb") as file:
+            return kind_of_start(file.read(START_BYTES)) == "images"
+    except OSError:
+        return False
 
 
 def _file_path(output: str | None) -> Path:

@@ -59,3 +59,28 @@ def overfit(
     with progress_bar() as progress:
         recipe.train(data, output, weights, progress=progress)
     print(f"To use the weights, copy {weights} to codecs/image/weights/.")
+
+
+@app.command("circuit-tree")
+def circuit_tree(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="An idx file, or a folder of images of equal size.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints and the weights.")
+    ] = Path("runs/circuit-tree"),
+    name: Annotated[
+        str | None, typer.Option(help="Name of the weights file, without suffix; by default that of the folder.")
+    ] = None,
+    states: Annotated[int, typer.Option(min=1, max=256, help="States of each hidden variable.")] = 64,
+    passes: Annotated[int, typer.Option(min=1, help="Passes over the images, in batches.")] = 30,
+    device: Device = "cpu",
+) -> None:
+    """Train a circuit of the codec `circuit-tree`. A run that was interrupted goes on from its last checkpoint."""
+    check_device(device)
+    from fewbits.apps.train import circuit_tree as recipe
+    from fewbits.codecs.image_set import ImageSet
+
+    weights = output / f"{name or output.resolve().name}.safetensors"
+    budget = recipe.Budget(states=states, passes=passes)
+    with progress_bar() as progress:
+        recipe.train(ImageSet.open(data), output, weights, budget, device, progress)
+    print(f"To use the weights, copy {weights} and its model card to codecs/circuit/weights/.")

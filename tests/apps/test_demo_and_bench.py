@@ -42,7 +42,7 @@ def test_demo_leaves_files_that_match_its_table(
 ) -> None:
     monkeypatch.setattr(photos, "photo", lambda name: Image(smooth_picture))
     groups = list(demo.run(tmp_path))
-    entries = [registry.entry(name) for name in registry.names()]
+    entries = [registry.entry(name) for name in registry.names("image")]
     assert len(groups) == sum(len(demo.settings_of(entry)) for entry in entries)
     for neural, *rivals in groups:
         path = tmp_path / f"{neural.codec}-{neural.setting}.fwb"
@@ -59,7 +59,7 @@ def test_demo_leaves_files_that_match_its_table(
 def test_bench_measures_codecs_beside_rivals(storing_codec: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "entropy_benchmark", lambda: entropy_benchmark(2000))
     results = json.loads(json.dumps(bench.run()))
-    assert [speed["codec"] for speed in results["codecs"]] == [*registry.names(), *bench.RIVALS]
+    assert [speed["codec"] for speed in results["codecs"]] == [*registry.names("image"), *bench.RIVALS]
     assert all(speed["encode_s"] > 0 and speed["decode_s"] > 0 for speed in results["codecs"])
     assert results["environment"]["python"]
     entropy, codecs = bench.tables(results)

@@ -8,6 +8,7 @@ import pytest
 from fewbits.codecs import files
 from fewbits.codecs.codec import Stream, Target
 from fewbits.codecs.image.alpha import decode_alpha, encode_alpha
+from fewbits.codecs.image.hyperprior.codec import HyperpriorCodec
 from fewbits.codecs.image.tiles import spans
 from fewbits.codecs.media import Image
 from fewbits.codecs.search import highest_within
@@ -74,9 +75,7 @@ def test_codecs_see_how_the_user_wants_it(monkeypatch, aim, size):
     """A rate for the file becomes one for the sections, and what else the user asks for stays."""
     targets = []
 
-    class Listener:
-        weights_id = bytes(8)
-
+    class Listener(HyperpriorCodec):
         def encode(self, media: Image, target: Target, progress: object) -> Stream:
             targets.append(target)
             return Stream({"quality": 1}, [b"x"])

@@ -208,8 +208,8 @@ def test_fewer_symbols_than_were_sent_are_noticed() -> None:
     (b"\x05\x01\x02", TruncatedError, "escaped"),
     (write_varint(1 << 40), TruncatedError, "escaped"),
     (b"\0\1\2\3", DamagedError, "whole word"),
-    (b"\0", DamagedError, "word above 0"),
-    (b"\0" + bytes(4), DamagedError, "word above 0"),
+    (b"\0", DamagedError, "whole word above 0"),
+    (b"\0" + bytes(4), DamagedError, "whole word above 0"),
 ])
 def test_each_error_has_its_sentence(data: bytes, error: type[StreamError], says: str) -> None:
     with pytest.raises(error, match=says):

@@ -93,7 +93,8 @@ def test_reads_what_constriction_reads_from_arbitrary_words() -> None:
     packed, model = pack([table]), Categorical((table - 1).astype(np.float64), lazy=False, perfect=False)
     for count in (1, 2, 3, 50):
         words = rng.integers(1, 2**32, count).astype(np.uint32)
-        symbols, _ = rans._decode(words, np.zeros(200, np.uint16), packed.packed, packed.offsets, packed.lookup)
+        index = np.zeros(200, np.uint16)
+        symbols, _ = rans._decode(words, *rans.open_words(words), index, packed.packed, packed.offsets, packed.lookup)
         assert np.array_equal(symbols, AnsCoder(words).decode(model, 200))
 
 

@@ -8,14 +8,14 @@ from fewbits.codecs.image.circuit.planes import Report
 from fewbits.codecs.image.circuit.tile import TileShape, decode_tile, encode_tile
 from fewbits.codecs.image.tiles import tiles
 from fewbits.codecs.media import Image
-from fewbits.errors import DamagedError, InputError
+from fewbits.errors import DamagedError
 
 TILE = 1024  # bounds memory: 60 to 200 MB, with the effort
 
 
 class CircuitCodec(Codec[Image]):
     """Lossless codec for pictures of any layout. `effort` chooses the experts that predict samples; decoding takes as
-    long as encoding without the check."""
+    long as encoding."""
 
     name, kind, family, lossless = "circuit", "image", "circuit", True
 
@@ -27,23 +27,13 @@ class CircuitCodec(Codec[Image]):
         return b""
 
     def encode(self, media: Image, target: Target = Target(), progress: Progress = no_progress) -> Stream:
-        """Codes a picture; see `Codec.encode`. Unless `target.verify` is false, decodes each tile and compares.
-
-        Raises:
-            InputError: if the target has an aim: what a lossless file takes follows from the picture.
-        """
-        _refuse_aims(target)
+        """Codes a picture; see `Codec.encode`."""
         experts = SET_OF_EFFORT[target.effort - 1]
         whole = TileShape(media.height, media.width, media.channels, media.bits)
         sections: list[bytes | None] = []
         bits = 0.0
-        for rows, columns, shape, report in _parts(whole, progress, "encoding", 1 + target.verify):
-            samples = np.ascontiguousarray(media.pixels[rows, columns])
-            section, estimate = encode_tile(samples, experts, report)
-            if target.verify:
-                decoded = decode_tile(section, shape, experts, lambda share, report=report: report(1.0 + share))
-                if not np.array_equal(decoded, samples):
-                    raise AssertionError("a tile does not decode to the samples that it was made of")
+        for rows, columns, _, report in _parts(whole, progress, "encoding"):
+            section, estimate = encode_tile(np.ascontiguousarray(media.pixels[rows, columns]), experts, report)
             sections.append(section)
             bits += estimate
         progress(1.0, "encoded")
@@ -52,7 +42,7 @@ class CircuitCodec(Codec[Image]):
     def decode(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Image:
         """Decodes a picture; see `Codec.decode`. A damaged tile whose loss is accepted is 0 throughout."""
         whole = TileShape(shape["height"], shape["width"], shape["channels"], shape["bits"])
-        parts = _parts(whole, progress, "decoding", 1)
+        parts = _parts(whole, progress, "decoding")
         if len(stream.sections) != len(parts):
             raise DamagedError(f"The picture needs {len(parts)} sections, the file has {len(stream.sections)}.")
         pixels = np.zeros((whole.height, whole.width, whole.channels), whole.dtype)
@@ -63,20 +53,14 @@ class CircuitCodec(Codec[Image]):
         return Image(pixels)
 
 
-def _parts(whole: TileShape, progress: Progress, what: str,
-           passes: int) -> list[tuple[slice, slice, TileShape, Report]]:
-    """Rows, columns and shape of each tile, and what it reports its share of all passes to."""
+def _parts(whole: TileShape, progress: Progress, what: str) -> list[tuple[slice, slice, TileShape, Report]]:
+    """Rows, columns and shape of each tile, and what it reports its share to."""
     spans = list(tiles(whole.height, whole.width, TILE, 0))
 
     def report_of(number: int) -> Report:
         said = f"{what} tile {number + 1} of {len(spans)}"
-        return lambda share: progress((number + share / passes) / len(spans), said)
+        return lambda share: progress((number + share) / len(spans), said)
 
     return [(rows.core, columns.core, TileShape(rows.stop - rows.start, columns.stop - columns.start, whole.channels,
                                                 whole.bits), report_of(number))
             for number, (rows, columns) in enumerate(spans)]
-
-
-def _refuse_aims(target: Target) -> None:
-    if any(aim is not None for aim in (target.quality, target.bits_per_pixel, target.size, target.psnr)):
-        raise InputError("The codec circuit is lossless: quality, size and PSNR cannot be chosen, only the effort.")

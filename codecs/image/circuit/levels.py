@@ -1,9 +1,8 @@
 """Channels that do not use all values, as after a change of contrast: values become their ranks among those in use."""
 
-import zlib
-
 import numpy as np
 
+from fewbits.entropy.deflate import deflate, inflate
 from fewbits.errors import DamagedError
 
 TAIL = 50  # a fiftieth of the samples at both ends does not count: there, gaps are a matter of chance
@@ -28,20 +27,16 @@ def encode_levels(levels: np.ndarray | None) -> bytes:
         return b""
     used = np.zeros(int(levels[-1]) + 1, bool)
     used[levels] = True
-    return zlib.compress(np.packbits(used).tobytes(), 9)
+    return deflate(np.packbits(used).tobytes())
 
 
 def decode_levels(data: bytes, high: int) -> np.ndarray | None:
     """Inverse of `encode_levels`. Raises `DamagedError` if there are none, or values above `high`."""
     if not data:
         return None
-    inflate = zlib.decompressobj()
-    try:
-        packed = inflate.decompress(data, high // 8 + 2)
-    except zlib.error as error:
-        raise DamagedError(f"The tile is damaged: its map of values is wrong ({error}).") from None
+    packed = inflate(data, high // 8 + 1, "tile's map of values")
     levels = np.flatnonzero(np.unpackbits(np.frombuffer(packed, np.uint8)))
-    if not inflate.eof or inflate.unused_data or not levels.size or levels[-1] > high:
+    if not levels.size or levels[-1] > high:
         raise DamagedError("The tile is damaged: its map of values is wrong.")
     return levels
 

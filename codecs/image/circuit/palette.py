@@ -1,10 +1,9 @@
 """Tiles of few colours: a palette, and the numbers of the colours through the palette circuit."""
 
-import zlib
-
 import numpy as np
 
 from fewbits.codecs.image.circuit.planes import Report
+from fewbits.entropy.deflate import deflate, inflate
 from fewbits.errors import DamagedError
 from fewbits.kernels import adaptive_rans
 from fewbits.kernels.palette_circuit import MARGIN, MAX_VALUES, code_row, fresh_state
@@ -29,18 +28,14 @@ def palette_of(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 def encode_palette(palette: np.ndarray) -> bytes:
     """Differences between neighbouring colours, channel by channel, deflated."""
     differences = np.diff(palette, axis=0, prepend=palette.dtype.type(0))
-    return zlib.compress(differences.T.astype(palette.dtype.newbyteorder("<")).tobytes(), 9)
+    return deflate(differences.T.astype(palette.dtype.newbyteorder("<")).tobytes())
 
 
 def decode_palette(data: bytes, channels: int, dtype: np.dtype) -> np.ndarray:
     """Inverse of `encode_palette`. Raises `DamagedError` for anything but 1 to 256 colours."""
-    inflate = zlib.decompressobj()
-    try:
-        packed = inflate.decompress(data, MAX_VALUES * channels * dtype.itemsize + 1)
-    except zlib.error as error:
-        raise DamagedError(f"The tile is damaged: its palette is wrong ({error}).") from None
+    packed = inflate(data, MAX_VALUES * channels * dtype.itemsize, "tile's palette")
     count, rest = divmod(len(packed), channels * dtype.itemsize)
-    if not inflate.eof or inflate.unused_data or rest or not 1 <= count <= MAX_VALUES:
+    if rest or not count:
         raise DamagedError("The tile is damaged: its palette is wrong.")
     differences = np.frombuffer(packed, dtype.newbyteorder("<")).reshape(channels, count).T
     return np.cumsum(differences, axis=0, dtype=dtype)

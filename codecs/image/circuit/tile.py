@@ -17,6 +17,7 @@ from fewbits.codecs.image.circuit.palette import (
 )
 from fewbits.codecs.image.circuit.planes import PlaneCoder, PlaneRange, Report
 from fewbits.entropy.varint import read_varint, write_varint
+from fewbits.entropy.words import WORD_BYTES, words_from_bytes, words_to_bytes
 from fewbits.errors import DamagedError
 
 STORED, PALETTE, PHOTO = range(3)  # forms of a section, its first byte; a photo's transform is added to it
@@ -84,18 +85,17 @@ def _block(data: bytes) -> bytes:
 
 
 def _words(data: bytes) -> np.ndarray:
-    if len(data) % 4:
-        raise DamagedError("The tile is damaged: it does not hold whole words.")
-    return np.frombuffer(data, "<u4").astype(np.uint32)
+    """Words of the coder; none for what has one value only."""
+    return words_from_bytes(data) if data else np.empty(0, np.uint32)
 
 
-def _bytes(words: np.ndarray) -> bytes:
-    return words.astype("<u4").tobytes()
+def _raw(samples: np.ndarray) -> bytes:
+    """Samples as they are stored, little-endian."""
+    return samples.astype(samples.dtype.newbyteorder("<")).tobytes()
 
 
-def _crc(samples: np.ndarray) -> bytes:
-    raw = np.ascontiguousarray(samples.astype(samples.dtype.newbyteorder("<")))
-    return zlib.crc32(raw.tobytes()).to_bytes(CRC_BYTES, "little")
+def _crc(raw: bytes) -> bytes:
+    return zlib.crc32(raw).to_bytes(CRC_BYTES, "little")
 
 
 def encode_tile(samples: np.ndarray, experts: int, report: Report) -> tuple[bytes, float]:
@@ -106,8 +106,8 @@ def encode_tile(samples: np.ndarray, experts: int, report: Report) -> tuple[byte
         experts: number of the set of experts.
     """
     shape = TileShape(*samples.shape, 8 * samples.itemsize)
-    crc = _crc(samples)
-    raw = samples.astype(samples.dtype.newbyteorder("<")).tobytes()
+    raw = _raw(samples)
+    crc = _crc(raw)
     sections = [(bytes([STORED]) + raw, 8.0 * len(raw))]
     palette = palette_of(samples)
     if palette is not None:
@@ -145,7 +145,7 @@ def decode_tile(section: bytes, shape: TileShape, experts: int, report: Report) 
         samples = _decode_photo(reader, section[0] - PHOTO, shape, experts, report)
     else:
         raise DamagedError(f"The tile is damaged: there is no form {section[0]}.")
-    if _crc(samples) != crc:
+    if _crc(_raw(samples)) != crc:
         raise DamagedError("The tile is damaged: the checksum of its samples is wrong.")
     return samples
 
@@ -155,7 +155,7 @@ def _encode_palette(palette: np.ndarray, numbers: np.ndarray, crc: bytes, report
     if len(palette) == 1:
         return head, 8.0 * len(head)
     words, bits = encode_numbers(numbers, len(palette), report)
-    return head + _bytes(words), 8.0 * len(head) + bits
+    return head + words_to_bytes(words), 8.0 * len(head) + bits
 
 
 def _decode_palette(reader: _Reader, shape: TileShape, report: Report) -> np.ndarray:
@@ -196,7 +196,7 @@ def _encode_photo(samples: np.ndarray, shape: TileShape, experts: int, crc: byte
     head += b"".join(_signed(low) + write_varint(high - low) for low, high in ranges)
     words, bits = _coder(ranges, shape, experts).encode(planes, report)
     head += b"".join(write_varint(len(stream)) for stream in words[:-1])
-    return head + b"".join(map(_bytes, words)), 8.0 * len(head) + bits
+    return head + b"".join(map(words_to_bytes, words)), 8.0 * len(head) + bits
 
 
 def _decode_photo(reader: _Reader, transform: int, shape: TileShape, experts: int, report: Report) -> np.ndarray:
@@ -206,7 +206,7 @@ def _decode_photo(reader: _Reader, transform: int, shape: TileShape, experts: in
     ranges = [_range(reader, shape) for _ in range(shape.channels)]
     coded = sum(low < high for low, high in ranges)
     counts = [reader.number() for _ in range(coded - 1)]
-    words = [_words(reader.take(4 * count)) for count in counts]
+    words = [_words(reader.take(WORD_BYTES * count)) for count in counts]
     last = _words(reader.rest())
     if coded:
         words.append(last)

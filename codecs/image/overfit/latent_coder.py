@@ -21,7 +21,8 @@ from fewbits.codecs.image.overfit.networks import Networks
 from fewbits.codecs.image.tiles import Span, tiles
 from fewbits.entropy.tables import SymbolTables
 from fewbits.entropy.varint import read_varint, write_varint
-from fewbits.errors import DamagedError, TruncatedError
+from fewbits.entropy.words import words_from_bytes, words_to_bytes
+from fewbits.errors import TruncatedError
 from fewbits.kernels import grouping, rans
 from fewbits.kernels.context import (
     LATENT_LIMIT,
@@ -35,7 +36,6 @@ from fewbits.kernels.context import (
 from fewbits.kernels.rans import RansTables
 
 TILE = 1024  # pixels; a multiple of 64, so that the grids of a tile begin together
-WORD_BYTES = 4
 
 Latents = list[np.ndarray | None]
 """Integers of grids 0 to 6, in whole pictures or tiles; None for a grid 0 that is not there."""
@@ -93,7 +93,7 @@ class LatentCoder:
         escaped = (entries < 0) | (entries >= last)
         escapes = grouping.write_escapes(tile.symbols, tile.index, lows, sizes, int(escaped.sum())).tobytes()
         words = rans.encode(np.where(escaped, last, entries), tile.index, self._coder_tables.rans)
-        return write_varint(len(escapes)) + escapes + words.astype("<u4").tobytes()
+        return write_varint(len(escapes)) + escapes + words_to_bytes(words)
 
     def decode(self, sections: Sequence[bytes | None], height: int, width: int, finest: int,
                progress: Progress = no_progress, threads: int | None = None) -> Latents:
@@ -147,9 +147,4 @@ def _words_and_escapes(section: bytes) -> tuple[np.ndarray, np.ndarray]:
     length, begin = read_varint(section, 0)
     if length > len(section) - begin:
         raise TruncatedError(f"The section ends at byte {len(section)}, within {length} bytes of escaped symbols.")
-    if (len(section) - begin - length) % WORD_BYTES:
-        raise DamagedError("The section is damaged or cut short: it does not end with a whole word.")
-    words = np.frombuffer(section, "<u4", offset=begin + length).astype(np.uint32)
-    if not words.size or words[-1] == 0:
-        raise DamagedError("The section is damaged or cut short: it does not end with a word above 0.")
-    return words, np.frombuffer(section, np.uint8, length, begin)
+    return words_from_bytes(section[begin + length :]), np.frombuffer(section, np.uint8, length, begin)
