@@ -9,7 +9,6 @@ SMALLEST_TRADE, LARGEST_TRADE = 1e-5, 0.2
 _TRADE_AT_0, _TRADE_AT_100 = 0.045, 0.0001
 
 COUNTED_BITS = 256.0  # what sections take beyond their estimate, and room for rounding
-COUNTED_BITS = 256.0  # what sections take beyond their estimate, and room for rounding
 BITS_SLOPE = -0.6  # of the logarithm of the bits by that of the trade, for most photos
 DECIBELS_SLOPE = -3.3  # and of the PSNR
 LONGEST_STEP = 1.0  # of the logarithm of the trade, at one look

@@ -34,7 +34,7 @@ SCHEDULES = {1: Schedule(0, 120), 2: Schedule(1, 480), 3: Schedule(1, 1600), 4: 
              6: Schedule(2, 10_000), 7: Schedule(2, 18_000), 8: Schedule(2, 32_000), 9: Schedule(2, 64_000)}
 """By effort. With two cores and 768x512: about 4 s, 20 s, 1 min, 2 min, 3 min, 9 min, 16 min, 30 min, an hour."""
 
-COARSE_SCHEDULES = SCHEDULES | {2: Schedule(0, 730)}
+COARSE_SCHEDULES = SCHEDULES | {2: Schedule(0, 620)}
 """For trades beyond `COARSE_TRADE`: where there are few bits, a smaller decoder with more steps is better."""
 
 COARSE_TRADE = 0.008
@@ -62,16 +62,17 @@ def fit(rgb: np.ndarray, target: Target, starts: Starts, progress: Progress, dev
         work, fitted = Fit(rgb, schedule, aim.trade, starts, objectives), None
         try:
             fitted = fit_to_aim(work, aim, progress)
-            if _networks_bits(work, fitted) < DEAR_NETWORKS * _measured(work, fitted)[0]:
+            bits, psnr = _measured(work, fitted)
+            if _networks_bits(work, fitted) < DEAR_NETWORKS * bits:
                 return fitted
+            found = [(_worth(work, bits, psnr), fitted)]
             del work.objective  # two of them would take twice the memory
             schedule = replace(schedule, network_rate=BIAS_RATE)
             modest = Fit(rgb, schedule, aim.trade, starts, objectives, only_biases=True)
-            candidates = [(work, fitted)]
-            if aim.is_fixed:
-                candidates.append((modest, _finish(modest)))  # all that one colour needs; a fit leads away from it
-            candidates.append((modest, fit_to_aim(modest, aim, progress)))
-            return min(candidates, key=lambda candidate: _worth(candidate[0], *_measured(*candidate)))[1]
+            candidates = [_finish(modest)] if aim.is_fixed else []  # all that one colour needs; a fit leads away from it
+            candidates.append(fit_to_aim(modest, aim, progress))
+            found += [(_worth(modest, *_measured(modest, candidate)), candidate) for candidate in candidates]
+            return min(found, key=lambda pair: pair[0])[1]
         except KeyboardInterrupt:
             if not target.keep_best:
                 raise
