@@ -1,5 +1,6 @@
 """The `circuit-tree` codec: sets of small images to streams and back, block by block, without loss."""
 
+import math
 import os
 import zlib
 from collections.abc import Callable, Sequence
@@ -78,15 +79,11 @@ class CircuitTreeCodec(ImageSetCodec):
 
     def encode(self, media: ImageSet, target: Target = Target(), progress: Progress = no_progress) -> Stream:
         """Codes a set of images; see `Codec.encode`. Raises `InputError` for images of another shape."""
-        _, circuit = _load(self._weights)
         if media.samples.shape[1:] != _shape_of(self._weights):
             raise InputError(f"The circuit is not for images of {media.width} x {media.height} x {media.channels}.")
 
         def one(begin: int) -> tuple[bytes, float]:
-            samples = np.ascontiguousarray(media.samples[begin : begin + BLOCK]).reshape(-1, circuit.pixels.size)
-            words, bits = tree_circuit.encode(samples, circuit)
-            check = zlib.crc32(samples.data).to_bytes(CHECK_BYTES, "little")
-            return check + words_to_bytes(words), bits
+            return self._section(media.samples[begin : begin + BLOCK])
 
         blocks = _in_threads(one, range(0, media.count, BLOCK), progress, "coding")
         return Stream({}, [section for section, _ in blocks], sum(bits for _, bits in blocks))
@@ -121,13 +118,25 @@ class CircuitTreeCodec(ImageSetCodec):
             raise DamagedError(f"The images need {needed} sections, the file has {len(stream.sections)}.")
         return [min(BLOCK, shape["count"] - begin) for begin in range(0, shape["count"], BLOCK)]
 
+    def _section(self, images: np.ndarray) -> tuple[bytes, float]:
+        """The section of a block (count, H, W, C), and its ideal bits. What the circuit does not suit is stored."""
+        samples = np.ascontiguousarray(images).reshape(len(images), -1)
+        words, bits = tree_circuit.encode(samples, _circuit(self._weights))
+        content = words_to_bytes(words)
+        if len(content) >= samples.size:
+            content, bits = samples.tobytes(), 8.0 * samples.size
+        return zlib.crc32(samples.data).to_bytes(CHECK_BYTES, "little") + content, bits
+
     def _block(self, section: bytes, count: int) -> np.ndarray:
         """Images (count, H, W, C) of a section."""
-        words = words_from_bytes(section[CHECK_BYTES:])
-        samples = tree_circuit.decode(words, count, _circuit(self._weights))
+        shape, content = (count, *_shape_of(self._weights)), section[CHECK_BYTES:]
+        if len(content) == math.prod(shape):
+            samples = np.frombuffer(content, np.uint8).copy()
+        else:
+            samples = tree_circuit.decode(words_from_bytes(content), count, _circuit(self._weights))
         if zlib.crc32(samples.data) != int.from_bytes(section[:CHECK_BYTES], "little"):
             raise DamagedError("The section is damaged: its images have another checksum than it says.")
-        return samples.reshape(count, *_shape_of(self._weights))
+        return samples.reshape(shape)
 
 
 def _installed() -> list[Path]:
