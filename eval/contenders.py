@@ -44,10 +44,14 @@ def available() -> list[str]:
 
 
 def contender(name: str) -> Contender:
-    """The codec of this name; raises `InputError` where there is none."""
+    """The codec of this name; raises `InputError` where there is none for pictures."""
+    from fewbits.codecs import registry
+
     if name in ANCHORS:
         return _from_anchor(ANCHORS[name])
     neural = _neural_entries()
+    if name in registry.names("images"):
+        raise InputError(f"{name} is for sets of images, not for pictures one by one.")
     if name not in neural:
         raise InputError(f"There is no codec {name!r} to evaluate; there are: {', '.join(available())}.")
     return _from_registry(name, **neural[name])

@@ -32,9 +32,17 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="JSON with published curves, to lay under the plots.")
     ] = None,
 ) -> None:
-    """Compare codecs on pictures: rate, distortion and time of files that were written and decoded again."""
-    from fewbits.eval import contenders, crops, curves, evaluate, report
+    """Compare codecs on pictures: rate, distortion and time of files that were written and decoded again.
 
+    Where a codec for sets of images is among them, each PATH is one set: an idx file or a folder.
+    """
+    from fewbits.eval import contenders, crops, curves, evaluate, image_sets, report
+
+    if image_sets.asked_for(codec):
+        if html_path or anchor or published:
+            raise InputError("Sets of images have no plots and no anchor: leave out --html, --anchor and --published, "
+                             "or the codecs for sets.")
+        return _evaluate_sets(pictures, codec, effort, json_path)
     entrants = [contenders.parse_codec(text) for text in codec]
     if anchor is not None and anchor not in [name for name, _ in entrants]:
         raise InputError(f"The anchor {anchor} is not evaluated: add --codec {anchor}.")
@@ -44,8 +52,7 @@ def evaluate(
     with progress_bar() as progress:
         result = evaluate.evaluate(pictures, entrants, effort, progress=part_of(progress, 0, steps, "eval"))
         if json_path:
-            with paths.whole_or_absent(json_path, overwrite=True) as temporary:
-                temporary.write_text(json.dumps(result, indent=1))
+            _write_json(result, json_path)
         if html_path:
             taken = crops.take_crops(result, pictures, progress=part_of(progress, 1, steps, "crops"))
             with paths.whole_or_absent(html_path, overwrite=True) as temporary:
@@ -54,6 +61,22 @@ def evaluate(
     if against in [name for name, _ in entrants]:
         tables.append(_rate_table(curves.bd_table(result, against, background), curves.metrics_of(result), against))
     _print_tables(tables)
+
+
+def _evaluate_sets(sets: list[str], codecs: list[str], effort: int, json_path: Path | None) -> None:
+    """`fewbits eval` where sets of images are compared."""
+    from fewbits.eval import image_sets
+
+    with progress_bar() as progress:
+        result = image_sets.evaluate(sets, codecs, effort, progress=part_of(progress, 0, 1, "eval"))
+    if json_path:
+        _write_json(result, json_path)
+    _print_tables(_set_tables(result))
+
+
+def _write_json(result: dict[str, Any], target: Path) -> None:
+    with paths.whole_or_absent(target, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(result, indent=1))
 
 
 def bench(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -104,6 +127,30 @@ def _point_table(result: dict[str, Any]) -> "Table":
             *(f"{fmean(r[name] for r in cell):.3f}" for name in ("encode_s", "decode_s")),
         )
     return table
+
+
+def _set_tables(result: dict[str, Any]) -> "list[Table]":
+    """A table for each set of images, one record a row."""
+    from rich.table import Table
+
+    tables: dict[str, Table] = {}
+    for record in result["records"]:
+        name, images, setting = record["file"], record["images"], record["setting"]
+        if name not in tables:
+            tables[name] = Table("codec", title=f"{name}: {images} images", collapse_padding=True)  # fits 80 columns
+            for heading in ("setting", "bytes", "bpp", "bytes/\nimage", "exact", "encode\nimages/s",
+                            "decode\nimages/s"):
+                tables[name].add_column(heading, justify="right")
+        tables[name].add_row(
+            record["codec"],
+            "-" if setting is None else f"{setting:g}",
+            f"{record['bytes']:,}",
+            f"{record['bpp']:.4f}",
+            f"{record['bytes'] / images:.2f}",
+            "yes" if record["exact"] else "no",
+            *(f"{images / record[seconds]:,.0f}" for seconds in ("encode_s", "decode_s")),
+        )
+    return list(tables.values())
 
 
 def _rate_table(rows: "list[BDRow]", names: list[str], anchor: str) -> "Table":
