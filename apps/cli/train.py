@@ -71,7 +71,7 @@ def circuit_tree(
         str | None, typer.Option(help="Name of the weights file, without suffix; by default that of the folder.")
     ] = None,
     states: Annotated[int, typer.Option(min=1, max=256, help="States of each hidden variable.")] = 64,
-    passes: Annotated[int, typer.Option(min=1, help="Passes over the images, in batches.")] = 30,
+    passes: Annotated[int, typer.Option(min=1, help="Passes over the images, in batches.")] = 24,
     device: Device = "cpu",
 ) -> None:
     """Train a circuit of the codec `circuit-tree`. A run that was interrupted goes on from its last checkpoint."""

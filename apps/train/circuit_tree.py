@@ -1,7 +1,8 @@
 """Recipe: train a circuit of the codec `circuit-tree` on a set of images.
 
 The tree comes from the mutual information of pixels. Parameters begin at random and come from expectation-maximisation
-on batches, whose counts are averaged with steps that grow smaller. The last passes count all images before a step.
+on batches, whose counts are averaged with steps that grow smaller. The last passes count all images before a step. In
+the end, small transitions are pruned as far as that costs nothing.
 (Tried and worse: to begin with fewer states and split each in two later on; to begin with states that are clusters of
 what lies around each pixel.)
 
@@ -12,7 +13,7 @@ goes on from its last pass over the images.
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from fewbits.errors import InputError
 
 VALIDATION_EVERY = 20
 TREE_IMAGES = 20000  # that pairs of pixels are counted in
+PRUNED_BELOW = range(128, 256, 8)  # codes that are tried
 CHECKPOINT = "checkpoint.pt"
 
 
@@ -89,12 +91,31 @@ def train(data: ImageSet, run: Path, weights: Path, budget: Budget = Budget(), d
     run.mkdir(parents=True, exist_ok=True)
     training = Training(data, run, budget, device, progress, report)
     training.go_on()
-    circuit = training.circuit()
+    circuit = pruned(training.circuit(), training.held_out)
     weights.parent.mkdir(parents=True, exist_ok=True)
     circuit.save(weights, {"date": f"{date.today()}", "passes": f"{training.state.done}"})
     bits = circuit_bits(training.held_out, circuit.compiled()) / training.held_out.size
     report(f"{weights}: {weights.stat().st_size / 1e6:.2f} MB, {bits:.4f} bits a sample of the validation images")
-    weights.with_suffix(".md").write_text(_card(weights, training, bits))
+    weights.with_suffix(".md").write_text(_card(weights, training, bits, float((circuit.transitions == 0).mean())))
+
+
+def pruned(circuit: Circuit, images: np.ndarray) -> Circuit:
+    """The circuit with its smallest transitions brought to the least weight, as many as cost no bits.
+
+    Args:
+        images: (N, H, W, C) that the bits are counted for.
+
+    The weights file shrinks. (M. Dang, A. Liu, G. Van den Broeck, "Sparse Probabilistic Circuits via Pruning and
+    Growing", NeurIPS 2022, goes on to grow what is left.)
+    """
+    allowed, result = circuit_bits(images, circuit.compiled()), circuit
+    for below in PRUNED_BELOW:
+        transitions = np.where(circuit.transitions < below, np.uint8(0), circuit.transitions)
+        candidate = replace(circuit, transitions=transitions)
+        if circuit_bits(images, candidate.compiled()) > allowed:
+            break
+        result = candidate
+    return result
 
 
 class Training:
@@ -205,7 +226,7 @@ def _bits(log_likelihood: float, images: Tensor) -> float:
     return -log_likelihood / math.log(2) / images.numel()
 
 
-def _card(weights: Path, training: Training, bits: float) -> str:
+def _card(weights: Path, training: Training, bits: float, pruned_share: float) -> str:
     """The model card in Markdown."""
     height, width, channels = training.shape
     rows = "\n".join(f"| {done} | {trained:.4f} | {validated:.4f} |"
@@ -220,7 +241,7 @@ A circuit of the codec `circuit-tree`, made by `fewbits train circuit-tree`.
   every {VALIDATION_EVERY}th, kept out for validation
 - Size: {weights.stat().st_size} bytes
 - Validation images: {bits:.4f} bits a sample with the file's integer parameters, {training.state.best_bits:.4f}
-  before they were rounded
+  before they were rounded and {pruned_share:.0%} of the transitions pruned
 {budget}
 
 Bits a sample, pass by pass (of training images on the way, before the pass has its effect):

@@ -93,6 +93,17 @@ def test_a_run_of_other_images_or_too_few_images_are_refused(tmp_path: Path):
         recipe.train(blobs(2), tmp_path / "b", tmp_path / "w.safetensors", TINY)
 
 
+def test_pruning_costs_nothing(tmp_path: Path):
+    images = blobs(400)
+    training = recipe.Training(images, tmp_path, TINY, "cpu", recipe.no_progress, lambda line: None)
+    training.go_on()
+    circuit = training.circuit()
+    less = recipe.pruned(circuit, images.samples)
+    assert (less.transitions == 0).sum() > (circuit.transitions == 0).sum()
+    bits = [circuit_bits(images.samples, some.compiled()) for some in (circuit, less)]
+    assert bits[1] <= bits[0]
+
+
 def test_an_idx_file_goes_there_and_back(run, tmp_path: Path):
     blobs(200).save(tmp_path / "set-idx3-ubyte")
     assert run("encode", "set-idx3-ubyte", "--codec", "circuit-tree", "-o", "set.fwb").exit_code == 0
