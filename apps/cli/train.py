@@ -84,3 +84,28 @@ def circuit_tree(
     with progress_bar() as progress:
         recipe.train(ImageSet.open(data), output, weights, budget, device, progress)
     print(f"To use the weights, copy {weights} and its model card to codecs/circuit/weights/.")
+
+
+@app.command("import-pyjuice")
+def import_pyjuice(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A file that `pyjuice.save` wrote. It is code: you must trust it.")
+    ],
+    width: Annotated[int, typer.Option(min=1, help="Width of the images.")],
+    height: Annotated[int, typer.Option(min=1, help="Height of the images.")],
+    channels: Annotated[int, typer.Option(min=1, max=3, help="Samples of a pixel, 1 or 3.")] = 1,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", dir_okay=False,
+                     help="The weights file; by default MODEL with the ending .safetensors."),
+    ] = None,
+) -> None:
+    """Make a circuit of the codec `circuit-tree` from a hidden Chow-Liu tree that was trained with pyjuice."""
+    from fewbits.apps.train.pyjuice_import import import_circuit
+
+    circuit = import_circuit(model, (height, width, channels))
+    weights = output or model.with_suffix(".safetensors")
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    circuit.save(weights, {"source": f"pyjuice, {model.name}"})
+    print(f"{weights}: {weights.stat().st_size / 1e6:.2f} MB, {circuit.root.size} states")
+    print(f"To use the weights, copy {weights} to codecs/circuit/weights/.")

@@ -69,7 +69,8 @@ def fit(rgb: np.ndarray, target: Target, starts: Starts, progress: Progress, dev
             del work.objective  # two of them would take twice the memory
             schedule = replace(schedule, network_rate=BIAS_RATE)
             modest = Fit(rgb, schedule, aim.trade, starts, objectives, only_biases=True)
-            candidates = [_finish(modest)] if aim.is_fixed else []  # all that one colour needs; a fit leads away from it
+            # To begin with the mean colour may be all that a picture needs; a fit leads away from it.
+            candidates = [_finish(modest)] if aim.is_fixed else []
             candidates.append(fit_to_aim(modest, aim, progress))
             found += [(_worth(modest, *_measured(modest, candidate)), candidate) for candidate in candidates]
             return min(found, key=lambda pair: pair[0])[1]
