@@ -148,10 +148,25 @@ class Expectation:
             images: (N, D) uint8, as `arranged`.
         """
         values = images.t().contiguous().long()
-        emitted = parameters.components.t().contiguous()[values]  # (D, N, K)
+        emitted = parameters.components.t().contiguous()[values]
+        log_likelihood, ratio = self.infer(parameters, emitted, counts)
+        if counts is not None:
+            _count_leaves(parameters, counts, ratio, emitted, values)
+        return log_likelihood
+
+    def infer(self, parameters: Parameters, emitted: Tensor, counts: Parameters | None) -> tuple[Tensor, Tensor]:
+        """Up and down the tree. Expected counts of the root and the transitions are added to `counts`.
+
+        Args:
+            emitted: (D, N, K), how likely each component makes what is seen of each node.
+
+        Returns:
+            Log-likelihood of each image as above and, where there are counts, beliefs in states over the likelihoods
+            that leaves give them, (D, M, N).
+        """
         likelihood = torch.bmm(parameters.leaves, emitted.transpose(1, 2))  # (D, M, N)
         up, sent = torch.empty_like(likelihood), torch.empty_like(likelihood)
-        scales = torch.empty(values.shape, device=self.device)
+        scales = torch.empty(emitted.shape[:2], device=self.device)
         for level in reversed(self._levels):
             here = slice(level.begin, level.end)
             message = up[here].copy_(likelihood[here])
@@ -167,8 +182,8 @@ class Expectation:
             up[0] = belief / total
             counts.root.add_(up[0].sum(1))
             self._descend(parameters, counts, up, sent)
-            _count_leaves(parameters, counts, up.div_(likelihood), emitted, values)
-        return scales.double().log_().sum(0) + total.double().log_()
+            up.div_(likelihood)
+        return scales.double().log_().sum(0) + total.double().log_(), up
 
     def _descend(self, parameters: Parameters, counts: Parameters, up: Tensor, sent: Tensor) -> None:
         """Counts transitions; messages `up` (D, M, N) become beliefs. `sent` is used up."""

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from fewbits.codecs import files
-from fewbits.codecs.circuit.em import TINY, Expectation, Parameters
+from fewbits.codecs.circuit.em import Expectation, Parameters
 from fewbits.codecs.circuit.tree import maximum_spanning_tree, mutual_information, rooted_at_centre
 from fewbits.codecs.codec import Target
 from fewbits.codecs.image.hyperprior.codec import QUALITY_CODES, HyperpriorCodec, _Picture
@@ -158,27 +158,11 @@ class IntervalExpectation(Expectation):
         Args:
             images: (N, D) entries, int64, as `arranged`.
         """
-        emitted = parameters.components.t()[images.t()]  # (D, N, K)
-        likelihood = torch.bmm(parameters.leaves, emitted.transpose(1, 2))  # (D, M, N)
-        up, sent = torch.empty_like(likelihood), torch.empty_like(likelihood)
-        scales = torch.empty(images.t().shape)
-        for level in reversed(self._levels):
-            here = slice(level.begin, level.end)
-            message = up[here].copy_(likelihood[here])
-            for children in level.children:
-                message[: len(children)] *= sent[children]
-            scales[here] = message.amax(1).clamp_min_(TINY)
-            message /= scales[here, None]
-            if level.begin:
-                torch.bmm(parameters.transitions[here], message, out=sent[here]).clamp_min_(TINY)
-        belief = parameters.root[:, None] * up[0]
-        total = belief.sum(0).clamp_min_(TINY)
+        emitted = parameters.components.t()[images.t()]
+        log_ratio, beliefs = self.infer(parameters, emitted, counts)
         if counts is not None:
-            up[0] = belief / total
-            counts.root.add_(up[0].sum(1))
-            self._descend(parameters, counts, up, sent)
-            counts.leaves.addcmul_(parameters.leaves, torch.bmm(up.div_(likelihood), emitted))
-        return scales.double().log_().sum(0) + total.double().log_()
+            counts.leaves.addcmul_(parameters.leaves, torch.bmm(beliefs, emitted))
+        return log_ratio
 
 
 @dataclass(frozen=True)
