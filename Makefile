@@ -5,8 +5,8 @@ BIN := .venv/bin
 READY := .venv/ready
 FOLDERS := apps codecs entropy eval kernels
 SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbits.codecs.media \
-	-m fewbits.codecs.registry -m fewbits.codecs.files -m fewbits.codecs.image_set -p fewbits.codecs.circuit \
-	-p fewbits.entropy -p fewbits.eval -p fewbits.apps.cli
+	-m fewbits.codecs.registry -m fewbits.codecs.files -m fewbits.codecs.image_set -m fewbits.codecs.sound \
+	-p fewbits.codecs.circuit -p fewbits.entropy -p fewbits.eval -p fewbits.apps.cli
 
 .PHONY: help setup demo test test-slow lint lock clean
 .DELETE_ON_ERROR:
@@ -50,7 +50,7 @@ lint: $(READY)
 
 lock: $(READY)
 	@$(BIN)/uv pip compile --quiet --universal --no-annotate --no-header --python-version 3.11 \
-		--extra train --extra test --extra dev --output-file requirements.lock pyproject.toml
+		--extra train --extra metrics --extra test --extra dev --output-file requirements.lock pyproject.toml
 
 clean:
 	rm -rf .venv .typing build dist *.egg-info demo-output .pytest_cache .mypy_cache .ruff_cache

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from fewbits.codecs.media import Image
 from fewbits.errors import InputError
@@ -38,6 +38,19 @@ class Contender:
     decode: Callable[[bytes], Image]
 
 
+class Configurable(Protocol):
+    """A codec with settings: its name, their range, and whether they must be whole numbers."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def whole(self) -> bool: ...
+
+
 def available() -> list[str]:
     """Names of everything that can be evaluated: the codecs of fewbits, then the anchors."""
     return [*_neural_entries(), *ANCHORS]
@@ -66,18 +79,23 @@ def parse_codec(text: str) -> tuple[str, list[float] | None]:
     Raises:
         InputError: for unknown names and for settings that the codec does not have.
     """
+    name, settings = split_codec(text)
+    codec = contender(name)
+    return name, None if settings is None else check_settings(codec, settings)
+
+
+def split_codec(text: str) -> tuple[str, list[float] | None]:
+    """The parts of `NAME` or `NAME@SETTING,SETTING...`; raises `InputError` for settings that are no numbers."""
     name, at, rest = text.partition("@")
     if not at:
-        contender(name)
         return name, None
     try:
-        settings = [int(part) if part.strip().isdecimal() else float(part) for part in rest.split(",")]
+        return name, [int(part) if part.strip().isdecimal() else float(part) for part in rest.split(",")]
     except ValueError:
         raise InputError(f"{text!r} should be a codec and its settings, such as {name}@20,40.") from None
-    return name, check_settings(contender(name), settings)
 
 
-def check_settings(codec: Contender, settings: Sequence[float]) -> list[float]:
+def check_settings(codec: Configurable, settings: Sequence[float]) -> list[float]:
     """The settings in ascending order, each once; raises `InputError` for those that the codec does not have."""
     if not settings:
         raise InputError(f"Give at least one setting for {codec.name}, or none and no @.")

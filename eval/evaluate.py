@@ -60,25 +60,31 @@ def evaluate(
     return {"environment": describe_environment() | {"effort": effort}, "records": records}
 
 
-def expand(paths: Sequence[str | Path]) -> dict[str, Path]:
-    """Pictures among paths and in folders, by the name that they have in records.
+def expand(paths: Sequence[str | Path], suffixes: Sequence[str] = PICTURE_SUFFIXES,
+           kind: str = "picture") -> dict[str, Path]:
+    """Pictures, or files of another kind, among paths and in folders, by the name that they have in records.
+
+    Args:
+        paths: files, and folders of files.
+        suffixes: ends of the names of those files of a folder that are taken.
+        kind: what they are, in words.
 
     Returns:
         Path below the folder that all of them share (so each its own name) to the path as given, in order.
 
     Raises:
-        InputError: if a path does not exist, or there is no picture at all.
+        InputError: if a path does not exist, or there is no such file at all.
     """
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files += sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+            files += sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and p.is_file())
         elif path.is_file():
             files.append(path)
         else:
             raise InputError(f"There is no file {path}.")
     if not files:
-        raise InputError("There is no picture to evaluate.")
+        raise InputError(f"There is no {kind} to evaluate.")
     shared = os.path.commonpath([p.resolve().parent for p in files])
     return {p.resolve().relative_to(shared).as_posix(): p for p in files}
 

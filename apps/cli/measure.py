@@ -1,6 +1,7 @@
 """`fewbits eval`, `fewbits bench` and `fewbits demo`."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,13 +15,16 @@ from fewbits.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from fewbits.codecs.codec import Progress
     from fewbits.eval.curves import BDRow
 
 DEFAULT_ANCHOR = "avif-psnr"
 
 
 def evaluate(
-    pictures: Annotated[list[str], typer.Argument(metavar="PATH", help="Pictures and folders of pictures.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="PATH", help="Pictures and folders of pictures, or sounds and such folders.")
+    ],
     codec: Annotated[list[str], typer.Option(help="NAME or NAME@SETTING,SETTING..., once for each codec.")],
     effort: Annotated[int, typer.Option(min=1, max=9, help="1 (fastest) to 9 (slowest).")] = 5,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write all records here.")] = None,
@@ -34,15 +38,20 @@ def evaluate(
 ) -> None:
     """Compare codecs on pictures: rate, distortion and time of files that were written and decoded again.
 
+    Where a codec for sounds is among them (opus, opus-60, mp3, aac, flac), PATHs are sounds and folders of sounds.
     Where a codec for sets of images is among them, each PATH is one set: an idx file or a folder.
     """
-    from fewbits.eval import contenders, crops, curves, evaluate, image_sets, report
+    from fewbits.eval import contenders, crops, curves, evaluate, image_sets, report, sounds
 
-    if image_sets.asked_for(codec):
+    if sounds.asked_for(codec) or image_sets.asked_for(codec):
         if html_path or anchor or published:
-            raise InputError("Sets of images have no plots and no anchor: leave out --html, --anchor and --published, "
-                             "or the codecs for sets.")
-        return _evaluate_sets(pictures, codec, effort, json_path)
+            raise InputError("Sounds and sets of images have no plots and no anchor: leave out --html, --anchor and "
+                             "--published, or the codecs for sounds and sets.")
+        if sounds.asked_for(codec):
+            return _evaluate_plainly(lambda progress: sounds.evaluate(sources, codec, progress=progress), json_path,
+                                     _sound_tables)
+        return _evaluate_plainly(lambda progress: image_sets.evaluate(sources, codec, effort, progress), json_path,
+                                 _set_tables)
     entrants = [contenders.parse_codec(text) for text in codec]
     if anchor is not None and anchor not in [name for name, _ in entrants]:
         raise InputError(f"The anchor {anchor} is not evaluated: add --codec {anchor}.")
@@ -50,11 +59,11 @@ def evaluate(
     background = curves.load_published(published) if published else []
     steps = 2 if html_path else 1
     with progress_bar() as progress:
-        result = evaluate.evaluate(pictures, entrants, effort, progress=part_of(progress, 0, steps, "eval"))
+        result = evaluate.evaluate(sources, entrants, effort, progress=part_of(progress, 0, steps, "eval"))
         if json_path:
             _write_json(result, json_path)
         if html_path:
-            taken = crops.take_crops(result, pictures, progress=part_of(progress, 1, steps, "crops"))
+            taken = crops.take_crops(result, sources, progress=part_of(progress, 1, steps, "crops"))
             with paths.whole_or_absent(html_path, overwrite=True) as temporary:
                 report.write_html(result, temporary, against, background, taken)
     tables = [_point_table(result)]
@@ -63,15 +72,16 @@ def evaluate(
     _print_tables(tables)
 
 
-def _evaluate_sets(sets: list[str], codecs: list[str], effort: int, json_path: Path | None) -> None:
-    """`fewbits eval` where sets of images are compared."""
-    from fewbits.eval import image_sets
-
+def _evaluate_plainly(evaluate: "Callable[[Progress], dict[str, Any]]", json_path: Path | None,
+                      tables: "Callable[[dict[str, Any]], list[Table]]") -> None:
+    """`fewbits eval` of what has no plots: sounds and sets of images."""
     with progress_bar() as progress:
-        result = image_sets.evaluate(sets, codecs, effort, progress=part_of(progress, 0, 1, "eval"))
+        result = evaluate(part_of(progress, 0, 1, "eval"))
     if json_path:
         _write_json(result, json_path)
-    _print_tables(_set_tables(result))
+    _print_tables(tables(result))
+    for notice in result.get("notices", ()):
+        print(notice)
 
 
 def _write_json(result: dict[str, Any], target: Path) -> None:
@@ -127,6 +137,38 @@ def _point_table(result: dict[str, Any]) -> "Table":
             *(f"{fmean(r[name] for r in cell):.3f}" for name in ("encode_s", "decode_s")),
         )
     return table
+
+
+def _sound_tables(result: dict[str, Any]) -> "list[Table]":
+    """Rates and speeds, then metrics: means over all sounds, setting by setting."""
+    from rich.table import Table
+
+    from fewbits.eval.sound_metrics import SOUND_METRICS
+
+    records = result["records"]
+    names = list(records[0]["metrics"])
+    rates = Table("codec", title=f"Means over {len({r['file'] for r in records})} sounds", collapse_padding=True)
+    for heading in ("setting", "kbit/s", "exact", "encode,\ntimes real time", "decode,\ntimes real time"):
+        rates.add_column(heading, justify="right")
+    quality = Table("codec", title="Each metric over the sounds that have it; of mel, less is better",
+                    collapse_padding=True)
+    for heading in ("setting", *(SOUND_METRICS[name].label.replace(" ", "\n") for name in names)):
+        quality.add_column(heading, justify="right")
+    cells: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for record in records:
+        cells.setdefault((record["codec"], record["setting"]), []).append(record)
+    for (codec, setting), cell in cells.items():
+        seconds = sum(r["seconds"] for r in cell)
+        rates.add_row(
+            codec,
+            f"{setting:g}",
+            f"{fmean(r['kbps'] for r in cell):.2f}",
+            "yes" if all(r["exact"] for r in cell) else "no",
+            *(f"{seconds / sum(r[name] for r in cell):,.0f}" for name in ("encode_s", "decode_s")),
+        )
+        values = [[r["metrics"][name] for r in cell if r["metrics"][name] is not None] for name in names]
+        quality.add_row(codec, f"{setting:g}", *(f"{fmean(value):.3f}" if value else "-" for value in values))
+    return [rates, quality]
 
 
 def _set_tables(result: dict[str, Any]) -> "list[Table]":

@@ -1,4 +1,4 @@
-"""Pictures and a stand-in neural codec for the tests of evaluation."""
+"""Pictures, sounds and a stand-in neural codec for the tests of evaluation."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +9,7 @@ import pytest
 
 from fewbits.codecs import registry
 from fewbits.codecs.media import Image
+from fewbits.codecs.sound import Audio
 from fewbits.eval.anchors import ANCHORS
 
 
@@ -24,6 +25,22 @@ def made_picture(width: int, height: int, seed: int = 0) -> Image:
 @pytest.fixture
 def make_picture() -> Callable[..., Image]:
     return made_picture
+
+
+def made_sound(seconds: float = 2, rate: int = 16000, channels: int = 1, seed: int = 0) -> Audio:
+    """Something like speech: syllables of a gliding voice, with hiss between them."""
+    time = np.arange(round(seconds * rate)) / rate
+    pitch = 2 * np.pi * np.cumsum(130 + 30 * np.sin(2 * np.pi * 0.7 * time)) / rate
+    voice = sum(np.sin(k * pitch) / k for k in range(1, 20) if k * 160 < rate / 2)
+    syllable = np.sin(2 * np.pi * 2 * time) ** 2
+    hiss = np.random.default_rng(seed).normal(0, 0.2, (channels, len(time)))
+    samples = 0.15 * (voice * syllable + hiss * (1 - syllable)) * np.linspace(1, 0.7, channels)[:, None]
+    return Audio(samples.clip(-1, 1).astype(np.float32), rate)
+
+
+@pytest.fixture
+def make_sound() -> Callable[..., Audio]:
+    return made_sound
 
 
 @pytest.fixture

@@ -1,0 +1,147 @@
+"""Codecs on sounds: rates, distortions and times; every rate is the size of a file written and decoded again."""
+
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.signal import correlate
+
+from fewbits.codecs.codec import Progress, no_progress
+from fewbits.codecs.sound import Audio
+from fewbits.errors import FewbitsError, InputError
+from fewbits.eval.contenders import check_settings, split_codec
+from fewbits.eval.environment import describe_environment
+from fewbits.eval.evaluate import expand
+from fewbits.eval.sound_anchors import SOUND_ANCHORS, SoundAnchor
+from fewbits.eval.sound_metrics import SOUND_METRICS
+
+SOUND_SUFFIXES = (".wav", ".flac", ".aif", ".aiff", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".wma")
+_LONGEST_DELAY = 0.2  # seconds; AAC has 1024 samples, which are 0.13 at 8 kHz
+_ALIGNED_AT_ONCE = 2**18  # samples
+
+
+def asked_for(codecs: Sequence[str]) -> bool:
+    """Whether one of the codecs (`NAME` or `NAME@SETTING,SETTING...`) is for sounds."""
+    return any(text.partition("@")[0] in SOUND_ANCHORS for text in codecs)
+
+
+def evaluate(
+    paths: Sequence[str | Path],
+    codecs: Sequence[str],
+    metrics: Sequence[str] = tuple(SOUND_METRICS),
+    progress: Progress = no_progress,
+) -> dict[str, object]:
+    """Runs codecs over sounds.
+
+    Args:
+        paths: sounds, and folders of sounds.
+        codecs: `NAME` or `NAME@SETTING,SETTING...`, from `sound_anchors.SOUND_ANCHORS`.
+        metrics: names from `sound_metrics.SOUND_METRICS`.
+
+    Returns:
+        An object ready for JSON: `environment`; `notices`, sentences for the user; and `records`, one for each file,
+        codec and setting, with `file`, `codec`, `setting`, `seconds` (length of the sound), `bytes`, `kbps` (kbit/s of
+        the whole file), `metrics` (name to value, None where the metric cannot be had or is infinite), `exact` (every
+        sample came back as it was), `encode_s` and `decode_s` (wall seconds, without reading the source).
+
+    Raises:
+        InputError: for unknown names and settings, and for files that cannot be read or coded.
+    """
+    entrants = [_entrant(text) for text in codecs]
+    unknown = [name for name in metrics if name not in SOUND_METRICS]
+    if unknown:
+        raise InputError(f"There is no metric {unknown[0]!r} of sounds; there are: {', '.join(SOUND_METRICS)}.")
+    sources = expand(paths, SOUND_SUFFIXES, "sound")
+    total = len(sources) * sum(len(settings) for _, settings in entrants)
+    records: list[dict[str, object]] = []
+    notices = _missing(metrics)
+    with tempfile.TemporaryDirectory(prefix="fewbits-eval-") as folder:
+        for name, codec, setting, audio in _runs(sources, entrants, notices):
+            progress(len(records) / total, f"{codec.name}@{setting:g} {name}")
+            record = {"file": name, "codec": codec.name, "setting": setting, "seconds": audio.seconds}
+            records.append(record | _measure(codec, setting, audio, metrics, Path(folder)))
+    progress(1, "done")
+    return {"environment": describe_environment(), "notices": notices, "records": records}
+
+
+def aligned(source: Audio, decoded: Audio) -> Audio:
+    """The decoded sound, moved to where it fits the source best, with the length of the source.
+
+    The delay sought is that with the largest cross-correlation, summed over channels, up to 0.2 s either way; none,
+    where no other fits better. Both have one rate and one number of channels.
+    """
+    limit = round(_LONGEST_DELAY * source.rate)
+    room = Audio(np.pad(decoded.samples, ((0, 0), (limit, 0))), source.rate).of_length(source.count + 2 * limit).samples
+    fits = np.zeros(2 * limit + 1)
+    for start in range(0, source.count, _ALIGNED_AT_ONCE):
+        for a, b in zip(source.samples[:, start : start + _ALIGNED_AT_ONCE], room[:, start:], strict=True):
+            near = b[: len(a) + 2 * limit].astype(np.float64)
+            fits += correlate(near, a.astype(np.float64), "valid", method="fft")
+    best = int(fits.argmax())
+    if fits[best] <= fits[limit] * (1 + 1e-9):  # silence, for one, fits everywhere
+        best = limit
+    return Audio(np.ascontiguousarray(room[:, best : best + source.count]), source.rate)
+
+
+def _entrant(text: str) -> tuple[SoundAnchor, list[float]]:
+    """The codec and its settings of `NAME` or `NAME@SETTING,SETTING...`; raises `InputError`."""
+    name, settings = split_codec(text)
+    if name not in SOUND_ANCHORS:
+        raise InputError(f"There is no codec {name!r} for sounds; there are: {', '.join(SOUND_ANCHORS)}.")
+    codec = SOUND_ANCHORS[name]
+    return codec, check_settings(codec, codec.settings if settings is None else settings)
+
+
+def _missing(metrics: Sequence[str]) -> list[str]:
+    """Sentences on metrics whose packages are not installed."""
+    labels = [SOUND_METRICS[name].label for name in metrics if not SOUND_METRICS[name].installed]
+    return [f"Left out, for want of the extra packages of fewbits[metrics]: {', '.join(labels)}."] if labels else []
+
+
+def _runs(sources: dict[str, Path], entrants: list[tuple[SoundAnchor, list[float]]],
+          notices: list[str]) -> Iterator[tuple[str, SoundAnchor, float, Audio]]:
+    """Everything to measure, file by file so that one sound is in memory at a time; adds to the notices."""
+    for number, (name, path) in enumerate(sources.items()):
+        audio, sentences = Audio.open(path).cleaned()
+        notices += [f"{name}: {sentence}" for sentence in sentences]
+        for codec, settings in entrants:
+            if number == 0:  # so that imports and the making of tables do not count as coding
+                codec.decode(codec.encode(audio.of_length(min(audio.count, audio.rate)), settings[0]))
+            for setting in settings:
+                yield name, codec, setting, audio
+
+
+def _measure(codec: SoundAnchor, setting: float, audio: Audio, metrics: Sequence[str],
+             folder: Path) -> dict[str, object]:
+    """One record, without what names it."""
+    start = time.perf_counter()
+    data = codec.encode(audio, setting)
+    encode_s = time.perf_counter() - start
+    file = folder / f"coded{codec.suffix}"
+    file.write_bytes(data)
+    data = file.read_bytes()
+    start = time.perf_counter()
+    decoded = codec.decode(data)
+    decode_s = time.perf_counter() - start
+    if decoded.channels != audio.channels:
+        raise FewbitsError(f"{codec.name} gave back {decoded.channels} channels of {audio.channels}.")
+    decoded = decoded.resampled(audio.rate)
+    result = decoded.of_length(audio.count) if codec.lossless else aligned(audio, decoded)
+    return {
+        "bytes": file.stat().st_size,
+        "kbps": 8 * file.stat().st_size / audio.seconds / 1000,
+        "metrics": {name: _value(name, audio, result) for name in metrics},
+        "exact": np.array_equal(result.samples, audio.samples),
+        "encode_s": encode_s,
+        "decode_s": decode_s,
+    }
+
+
+def _value(metric: str, source: Audio, result: Audio) -> float | None:
+    """A metric's value, None where it cannot be had; JSON knows no infinity."""
+    chosen = SOUND_METRICS[metric]
+    value = chosen.compute(source, result) if chosen.installed else None
+    return value if value is not None and math.isfinite(value) else None
