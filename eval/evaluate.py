@@ -3,7 +3,6 @@
 import math
 import os
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from fewbits.errors import FewbitsError, InputError
 from fewbits.eval.contenders import Contender, check_settings, contender
 from fewbits.eval.environment import describe_environment
 from fewbits.eval.metrics import METRICS, metric
+from fewbits.eval.trip import there_and_back
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm")
 _WARM_UP_SIDE = 256
@@ -112,26 +112,23 @@ def _warm_up(codec: Contender, image: Image, setting: float, effort: int) -> Non
 def _measure(codec: Contender, setting: float, image: Image, effort: int, metrics: Sequence[str],
              folder: Path) -> dict[str, object]:
     """One record, without what names it."""
-    start = time.perf_counter()
-    data, estimate = codec.encode(image, setting, effort)
-    encode_s = time.perf_counter() - start
-    file = folder / f"coded{codec.suffix}"
-    file.write_bytes(data)
-    data = file.read_bytes()
-    start = time.perf_counter()
-    decoded = codec.decode(data)
-    decode_s = time.perf_counter() - start
+    estimate = None
+
+    def encode() -> bytes:
+        nonlocal estimate
+        data, estimate = codec.encode(image, setting, effort)
+        return data
+
+    decoded, trip = there_and_back(encode, codec.decode, folder / f"coded{codec.suffix}")
     if decoded.pixels.shape[:2] != image.pixels.shape[:2]:
         raise FewbitsError(f"{codec.name} gave back {decoded.width} x {decoded.height} pixels of a picture of "
                            f"{image.width} x {image.height}.")
     source, result = image.rgb(), decoded.rgb()
     record: dict[str, object] = {
-        "bytes": file.stat().st_size,
-        "bpp": 8 * file.stat().st_size / (image.width * image.height),
+        **trip,
+        "bpp": 8 * trip["bytes"] / (image.width * image.height),
         "metrics": {name: _finite(METRICS[name].compute(source, result)) for name in metrics},
         "exact": decoded.bits == image.bits and np.array_equal(decoded.pixels, image.pixels),
-        "encode_s": encode_s,
-        "decode_s": decode_s,
     }
     if codec.neural:
         record["estimate_bits"] = estimate

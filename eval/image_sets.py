@@ -4,7 +4,6 @@ import lzma
 import math
 import os
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from fewbits.codecs.media import Image
 from fewbits.errors import FewbitsError, InputError
 from fewbits.eval.contenders import Contender, contender, parse_codec
 from fewbits.eval.environment import describe_environment
+from fewbits.eval.trip import there_and_back
 
 _WARM_UP_IMAGES = 64
 
@@ -184,22 +184,12 @@ def _warm_up(codec: SetContender, images: ImageSet, effort: int) -> None:
 def _measure(codec: SetContender, setting: float | None, images: ImageSet, effort: int,
              folder: Path) -> dict[str, object]:
     """One record, without what names it."""
-    arranged = codec.arrange(images)
-    start = time.perf_counter()
-    data = codec.encode(arranged, setting, effort)
-    encode_s = time.perf_counter() - start
-    file = folder / f"coded{codec.suffix}"
-    file.write_bytes(data)
-    data = file.read_bytes()
-    start = time.perf_counter()
-    decoded = codec.decode(data)
-    decode_s = time.perf_counter() - start
+    arranged, file = codec.arrange(images), folder / f"coded{codec.suffix}"
+    decoded, record = there_and_back(lambda: codec.encode(arranged, setting, effort), codec.decode, file)
     return {
-        "bytes": file.stat().st_size,
-        "bpp": 8 * file.stat().st_size / images.pixel_count,
+        **record,
+        "bpp": 8 * record["bytes"] / images.pixel_count,
         "exact": _same(codec.restore(decoded, images.samples.shape), images.samples),
-        "encode_s": encode_s,
-        "decode_s": decode_s,
     }
 
 

@@ -2,7 +2,6 @@
 
 import math
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from fewbits.eval.environment import describe_environment
 from fewbits.eval.evaluate import expand
 from fewbits.eval.sound_anchors import SOUND_ANCHORS, SoundAnchor
 from fewbits.eval.sound_metrics import SOUND_METRICS
+from fewbits.eval.trip import there_and_back
 
 SOUND_SUFFIXES = (".wav", ".flac", ".aif", ".aiff", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".wma")
 _LONGEST_DELAY = 0.2  # seconds; AAC has 1024 samples, which are 0.13 at 8 kHz
@@ -117,26 +117,17 @@ def _runs(sources: dict[str, Path], entrants: list[tuple[SoundAnchor, list[float
 def _measure(codec: SoundAnchor, setting: float, audio: Audio, metrics: Sequence[str],
              folder: Path) -> dict[str, object]:
     """One record, without what names it."""
-    start = time.perf_counter()
-    data = codec.encode(audio, setting)
-    encode_s = time.perf_counter() - start
     file = folder / f"coded{codec.suffix}"
-    file.write_bytes(data)
-    data = file.read_bytes()
-    start = time.perf_counter()
-    decoded = codec.decode(data)
-    decode_s = time.perf_counter() - start
+    decoded, record = there_and_back(lambda: codec.encode(audio, setting), codec.decode, file)
     if decoded.channels != audio.channels:
         raise FewbitsError(f"{codec.name} gave back {decoded.channels} channels of {audio.channels}.")
     decoded = decoded.resampled(audio.rate)
     result = decoded.of_length(audio.count) if codec.lossless else aligned(audio, decoded)
     return {
-        "bytes": file.stat().st_size,
-        "kbps": 8 * file.stat().st_size / audio.seconds / 1000,
+        **record,
+        "kbps": 8 * record["bytes"] / audio.seconds / 1000,
         "metrics": {name: _value(name, audio, result) for name in metrics},
         "exact": np.array_equal(result.samples, audio.samples),
-        "encode_s": encode_s,
-        "decode_s": decode_s,
     }
 
 
