@@ -97,16 +97,16 @@ def _runs(sources: dict[str, Path], entrants: list[tuple[Contender, list[float]]
         image = Image.open(path)
         for codec, settings in entrants:
             if codec.name in cold:
-                _warm_up(codec, image, settings[0], effort)
+                _warm_up(codec, image, settings[0])
                 cold.remove(codec.name)
             for setting in settings:
                 yield name, codec, setting, image
 
 
-def _warm_up(codec: Contender, image: Image, setting: float, effort: int) -> None:
-    """Codes a corner, so that imports, weights and compilation do not count as coding."""
+def _warm_up(codec: Contender, image: Image, setting: float) -> None:
+    """Codes a corner with the least effort, so that imports, weights and compilation do not count as coding."""
     corner = np.ascontiguousarray(image.pixels[:_WARM_UP_SIDE, :_WARM_UP_SIDE])
-    codec.decode(codec.encode(Image(corner), setting, effort)[0])
+    codec.decode(codec.encode(Image(corner), setting, 1)[0])
 
 
 def _measure(codec: Contender, setting: float, image: Image, effort: int, metrics: Sequence[str],
