@@ -35,7 +35,7 @@ LONG_NOISE = (0.25, 0.2)  # in long fits, less of it lets the latents of fine te
 SCHEDULES = {1: Schedule(0, 120), 2: Schedule(1, 480)} | {
     effort: Schedule(size, steps, noise=LONG_NOISE) for effort, size, steps in (
         (3, 1, 1600), (4, 1, 3200), (5, 1, 4800), (6, 2, 10_000), (7, 2, 18_000), (8, 2, 32_000), (9, 2, 64_000))}
-"""By effort. With two cores and 768x512: about 4 s, 20 s, 1 min, 2 min, 3 min, 9 min, 16 min, 30 min, an hour."""
+"""By effort. With two cores and 768x512: about 4 s, 20 s, 1 min, 2 min, 4 min, 9 min, 16 min, 30 min, an hour."""
 
 COARSE_SCHEDULES = SCHEDULES | {2: Schedule(0, 620)}
 """For trades beyond `COARSE_TRADE`: where there are few bits, a smaller decoder with more steps is better."""
