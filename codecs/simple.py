@@ -32,7 +32,7 @@ def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | fil
         WeightsError: if the codec's weights are missing.
     """
     target = Target(quality, bits_per_pixel, size, psnr, effort, tune, keep_best)
-    media = _image_set(source) if registry.entry(codec).kind == "images" else _picture(source)
+    media = _media(source, registry.entry(codec).kind == "images")
     return files.encode(media, codec, target, device=device).data
 
 
@@ -63,21 +63,14 @@ def _bytes(source: bytes | str | Path) -> bytes:
         raise InputError(f"{source} cannot be read: {error.strerror}.") from None
 
 
-def _picture(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | files.Media) -> files.Media:
+def _media(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | files.Media, as_set: bool) -> files.Media:
     if isinstance(source, files.Media):
         return source
     if isinstance(source, PillowImage.Image):
         return Image.from_pillow(source)
     if isinstance(source, np.ndarray):
-        return Image(source[..., None] if source.ndim == 2 else source)
-    return Image.open(source)
-
-
-def _image_set(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | files.Media) -> files.Media:
-    if isinstance(source, files.Media):
-        return source
-    if isinstance(source, PillowImage.Image):
-        return Image.from_pillow(source)
-    if isinstance(source, np.ndarray):
-        return ImageSet(source[..., None] if source.ndim == 3 else source)
+        media, axes_of_grey = (ImageSet, 3) if as_set else (Image, 2)
+        return media(source[..., None] if source.ndim == axes_of_grey else source)
+    if not as_set:
+        return Image.open(source)
     return ImageSet.open(source) if isinstance(source, str | Path) else ImageSet.from_idx(source)

@@ -85,6 +85,11 @@ def expand(paths: Sequence[str | Path], suffixes: Sequence[str] = PICTURE_SUFFIX
             raise InputError(f"There is no file {path}.")
     if not files:
         raise InputError(f"There is no {kind} to evaluate.")
+    return named(files)
+
+
+def named(files: Sequence[Path]) -> dict[str, Path]:
+    """Path below the folder that all files share (so each its own name) to the path as given, in order."""
     shared = os.path.commonpath([p.resolve().parent for p in files])
     return {p.resolve().relative_to(shared).as_posix(): p for p in files}
 

@@ -2,7 +2,6 @@
 
 import lzma
 import math
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from fewbits.codecs.media import Image
 from fewbits.errors import FewbitsError, InputError
 from fewbits.eval.contenders import Contender, contender, parse_codec
 from fewbits.eval.environment import describe_environment
+from fewbits.eval.evaluate import named
 from fewbits.eval.trip import there_and_back
 
 _WARM_UP_IMAGES = 64
@@ -78,7 +78,7 @@ def evaluate(
         InputError: for unknown names and settings, and for sets that cannot be read or coded.
     """
     entrants = [_entrant(text) for text in codecs]
-    sets = {name: ImageSet.open(path) for name, path in _named(paths).items()}
+    sets = {name: ImageSet.open(path) for name, path in named([Path(path) for path in paths]).items()}
     total = len(sets) * sum(len(codec.settings) for codec in entrants)
     records: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="fewbits-eval-") as folder:
@@ -128,12 +128,6 @@ def _grid(count: int) -> tuple[int, int]:
     """Rows and columns of a mosaic."""
     columns = math.isqrt(count - 1) + 1
     return -(-count // columns), columns
-
-
-def _named(paths: Sequence[str | Path]) -> dict[str, Path]:
-    """Path below the folder that all of them share (so each its own name) to the path as given, in order."""
-    shared = os.path.commonpath([Path(path).resolve().parent for path in paths])
-    return {Path(path).resolve().relative_to(shared).as_posix(): Path(path) for path in paths}
 
 
 def _entrant(text: str) -> SetContender:

@@ -114,17 +114,6 @@ def _unpack(codes, weights, rows, reciprocals):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _unpack_columns(codes, weights, columns, reciprocals):  # type: ignore[no-untyped-def]
-    """As `_unpack`, with the matrix transposed; the sums are still those of the rows of codes."""
-    for i in range(codes.shape[0]):
-        total = 0.0
-        for j in range(codes.shape[1]):
-            columns[j, i] = weights[codes[i, j]]
-            total += columns[j, i]
-        reciprocals[i] = 1.0 / total
-
-
-@njit(inline="always")
 def _add_rows(factors, rows, sums):  # type: ignore[no-untyped-def]
     """sums = factors @ rows, row after row; four at a time, which saves memory traffic and keeps the order."""
     count = factors.size
@@ -197,7 +186,7 @@ def _ascend_all(node, depths, path, transitions, weights, columns, reciprocals, 
     if node + 1 == depths.size:
         return
     for depth in range(depths[node], depths[node + 1] - 1, -1):
-        _unpack_columns(transitions[path[depth]], weights, columns, reciprocals)
+        _unpack(transitions[path[depth]], weights, columns.T, reciprocals)
         for image in range(messages.shape[1]):
             _ascend(messages[depth, image], columns, reciprocals, sums, messages[depth - 1, image])
 
@@ -248,7 +237,7 @@ def _sweep(samples, intervals, words, coder, decoding, pixels, depths, root, tra
         path[depth] = node
         _descend_all(node, depth, root, transitions, weights, square, reciprocals, factors, priors, messages)
         _unpack(leaves[node], weights, leaf, reciprocals)
-        _unpack_columns(leaves[node], weights, leaf_columns, reciprocals)
+        _unpack(leaves[node], weights, leaf_columns.T, reciprocals)
         for image in range(images):
             _mix(priors[depth, image], leaf, reciprocals, factors, mixture)
             if decoding:
