@@ -61,6 +61,31 @@ def overfit(
     print(f"To use the weights, copy {weights} to codecs/image/weights/.")
 
 
+@app.command()
+def speech(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of clips of speech.", callback=_folder)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, logs and weights.")
+    ] = Path("runs/speech"),
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 75.0,
+    device: Device = "cpu",
+) -> None:
+    """Train the codec for sound `speech`. A run that was interrupted goes on from its last checkpoint."""
+    check_device(device)
+    try:
+        from fewbits.apps.train import audio as recipe
+        from fewbits.apps.train.audio_export import export
+    except ModuleNotFoundError as error:
+        raise InputError(f"Training needs the package {error.name}: install fewbits[train,metrics].") from None
+    from fewbits.codecs.audio.config import AudioConfig
+
+    with progress_bar() as progress:
+        recipe.train(data, output, AudioConfig(), recipe.Schedule(minutes=minutes), device, progress=progress)
+    weights = output / "speech.safetensors"
+    export(output, data, weights)
+    print(f"To use the weights, copy {weights} and its model card to codecs/audio/weights/.")
+
+
 @app.command("circuit-tree")
 def circuit_tree(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="An idx file, or a folder of images of equal size.")],

@@ -9,9 +9,9 @@ from fewbits.codecs import files
 from fewbits.codecs.codec import Stream, Target
 from fewbits.codecs.image.alpha import decode_alpha, encode_alpha
 from fewbits.codecs.image.hyperprior.codec import HyperpriorCodec
-from fewbits.codecs.image.tiles import spans
 from fewbits.codecs.media import Image
 from fewbits.codecs.search import highest_within
+from fewbits.codecs.spans import spans
 from fewbits.errors import DamagedError, InputError
 
 

@@ -18,9 +18,10 @@ from fewbits.codecs.image.hyperprior.latent_coder import UNIT, Group, encode_gro
 from fewbits.codecs.image.hyperprior.transforms import OVERLAP, Sides
 from fewbits.codecs.image.hyperprior.weights import Weights, load_weights
 from fewbits.codecs.image.layout import ROUNDED, finished
-from fewbits.codecs.image.tiles import Span, tiles
+from fewbits.codecs.image.tiles import tiles
 from fewbits.codecs.media import Image
 from fewbits.codecs.search import highest_within
+from fewbits.codecs.spans import Span
 from fewbits.codecs.weights import identity_of
 from fewbits.errors import DamagedError
 

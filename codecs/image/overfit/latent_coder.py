@@ -18,7 +18,8 @@ from fewbits.codecs.image.overfit.architecture import (
     grid_shape,
 )
 from fewbits.codecs.image.overfit.networks import Networks
-from fewbits.codecs.image.tiles import Span, tiles
+from fewbits.codecs.image.tiles import tiles
+from fewbits.codecs.spans import Span
 from fewbits.entropy.tables import SymbolTables
 from fewbits.entropy.varint import read_varint, write_varint
 from fewbits.entropy.words import words_from_bytes, words_to_bytes

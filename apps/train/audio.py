@@ -1,0 +1,260 @@
+"""Recipe: train a codec for sound.
+
+One run, two stages on one clock. First everything is trained in floating point. Then the networks that choose
+probabilities are calibrated and fine-tuned as the integer networks they will become. The learning rate rises for a few
+hundred steps and falls along a half cosine over the whole budget. Weights are averaged; the average is what is
+validated and exported.
+
+Every sound of a batch has its own random quality. The loss is distortion plus rate times a multiplier. What
+multiplier leads to what rate depends on how far the model has learned, so multipliers are steered: each level has one,
+which grows while the level's sounds take more than their share of bits (`RATE_LOW` to `RATE_HIGH`, evenly in octaves).
+"""
+
+import copy
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from fewbits.apps.train.sound_losses import loudness_distance, spectral_distance
+from fewbits.apps.train.sounds import Clips, random_batch
+from fewbits.codecs.audio.config import AudioConfig
+from fewbits.codecs.audio.model import AudioModel
+from fewbits.codecs.codec import Progress, no_progress
+from fewbits.codecs.levels import level_weights
+from fewbits.codecs.quantisation import QuantisableLayer
+from fewbits.codecs.sound import Audio
+from fewbits.eval.sound_metrics import SOUND_METRICS
+
+RATE_LOW, RATE_HIGH = 1.5, 9.0  # kbit/s at qualities 0 and 100
+SAVE_EVERY = 600  # seconds between checkpoints, each validated
+VALIDATION_QUALITIES = (0.0, 25.0, 50.0, 75.0, 100.0)
+VALIDATION_SECONDS = 6  # of each clip
+VALIDATION_METRICS = ("pesq_wb", "stoi")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train."""
+
+    minutes: float
+    integer_share: float = 0.2  # last part of the budget, with the integer networks simulated
+    batch: int = 4  # blocks
+    adam_rate: float = 1e-3
+    muon_rate: float = 2e-2
+    warmup: int = 300  # steps
+    averaging: float = 0.999
+    loudness: float = 0.4  # weight of `loudness_distance`
+    multiplier_low: float = 0.6  # of the rate in kbit/s, at quality 0 where training begins
+    multiplier_high: float = 0.03  # ... and at quality 100
+    steering: float = 0.004  # how fast multipliers follow the rates
+    multiplier_limits: tuple[float, float] = (0.005, 3.0)
+
+
+class Optimisers:
+    """Muon for the matrices of blocks and context networks, Adam for the rest."""
+
+    def __init__(self, model: AudioModel, schedule: Schedule) -> None:
+        matrices = [p for name, p in model.named_parameters() if self._is_matrix(name, p)]
+        rest = [p for name, p in model.named_parameters() if not self._is_matrix(name, p)]
+        # Muon takes matrices only: views of the parameters' memory, with the gradients handed over in `step`
+        self.matrices = matrices
+        self.views = [p.data.view(p.shape[0], -1) for p in matrices]
+        self.muon = torch.optim.Muon(self.views, schedule.muon_rate, weight_decay=0, ns_steps=3)
+        self.adam = torch.optim.Adam(rest, schedule.adam_rate, betas=(0.8, 0.99))
+        self.rates = schedule.muon_rate, schedule.adam_rate
+
+    @staticmethod
+    def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
+        pointwise = "hidden" in name and parameter.ndim == 4
+        return pointwise or name.endswith(("up.weight", "down.weight"))
+
+    def step(self, factor: float) -> None:
+        """One update with every learning rate scaled by `factor`."""
+        for view, parameter in zip(self.views, self.matrices, strict=True):
+            view.grad = None if parameter.grad is None else parameter.grad.view_as(view)
+        for optimiser, rate in zip((self.muon, self.adam), self.rates, strict=True):
+            optimiser.param_groups[0]["lr"] = rate * factor
+            optimiser.step()
+
+    def state_dict(self) -> dict:
+        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.muon.load_state_dict(state["muon"])
+        self.adam.load_state_dict(state["adam"])
+
+
+class Multipliers:
+    """The weight of the rate in the loss, for each level, steered so that rates come out as intended.
+
+    Args:
+        levels: how many.
+    """
+
+    def __init__(self, levels: int, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.logs = torch.linspace(math.log(schedule.multiplier_low), math.log(schedule.multiplier_high), levels)
+
+    def of(self, weights: Tensor) -> Tensor:
+        """(N, levels) to (N,), for a loss with the rate in kbit/s."""
+        return (weights @ self.logs).exp()
+
+    def steer(self, weights: Tensor, quality: Tensor, kbps: Tensor) -> None:
+        """Learns from the rates (N,) of a batch."""
+        wanted = RATE_LOW * (RATE_HIGH / RATE_LOW) ** (quality / 100)
+        miss = (kbps / wanted).log().clamp(-1, 1)
+        self.logs += self.schedule.steering * (weights * miss[:, None]).sum(0)
+        self.logs.clamp_(*map(math.log, self.schedule.multiplier_limits))
+
+
+@torch.no_grad()
+def validate(model: AudioModel, clips: list[np.ndarray]) -> list[dict[str, float]]:
+    """Mean estimated kbit/s and metrics over the beginnings of clips, at each of `VALIDATION_QUALITIES`."""
+    model.eval()
+    config, points = model.config, []
+    for quality in VALIDATION_QUALITIES:
+        rates, values = [], {name: [] for name in VALIDATION_METRICS}
+        for clip in clips:
+            source = torch.from_numpy(clip[: VALIDATION_SECONDS * config.rate].astype(np.float32))
+            source = source[: len(source) // config.hop * config.hop]
+            decoded, bits = model(source[None], torch.tensor([quality]))
+            rates.append(float(bits) / len(source) * config.rate / 1000)
+            for name in VALIDATION_METRICS:
+                value = SOUND_METRICS[name].compute(*(Audio(x.reshape(1, -1).numpy(), config.rate)
+                                                      for x in (source, decoded)))
+                if value is not None:
+                    values[name].append(value)
+        points.append({"kbps": float(np.mean(rates))} | {name: float(np.mean(v)) for name, v in values.items()})
+    model.train()
+    return points
+
+
+@torch.no_grad()
+def average_into(averaged: AudioModel, model: AudioModel, decay: float) -> None:
+    """Moves the averaged weights towards the model's."""
+    for old, new in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
+        if old.dtype.is_floating_point:
+            old.lerp_(new, 1 - decay)
+        else:
+            old.copy_(new)
+
+
+def begin_integer_stage(*models: AudioModel) -> None:
+    """Fixes the integer formats from the ranges seen so far, and simulates the integer networks from here on."""
+    for model in models:
+        for module in model.modules():
+            if isinstance(module, QuantisableLayer):
+                module.calibrate()
+        model.entropy_model.simulated = True
+
+
+class Run:
+    """A training run that can be interrupted: everything that a checkpoint holds."""
+
+    def __init__(self, config: AudioConfig, schedule: Schedule, device: str, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.schedule, self.device, self.random = schedule, device, random.Random(seed)
+        self.model = AudioModel(config).to(device).train()
+        self.averaged = copy.deepcopy(self.model)
+        self.optimisers = Optimisers(self.model, schedule)
+        self.multipliers = Multipliers(config.levels, schedule)
+        self.step, self.elapsed = 0, 0.0
+
+    def save(self, path: Path) -> None:
+        partial = path.with_suffix(".partial")
+        torch.save({
+            "model": self.model.state_dict(), "averaged": self.averaged.state_dict(),
+            "optimisers": self.optimisers.state_dict(), "multipliers": self.multipliers.logs,
+            "random": self.random.getstate(), "torch_random": torch.get_rng_state(), "step": self.step,
+            "elapsed": self.elapsed, "simulated": self.model.entropy_model.simulated,
+            "config": self.model.config.to_metadata(),
+        }, partial)
+        partial.replace(path)
+
+    def load(self, path: Path) -> None:
+        state = torch.load(path, map_location=self.device, weights_only=False)
+        self.model.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimisers.load_state_dict(state["optimisers"])
+        self.multipliers.logs = state["multipliers"]
+        self.random.setstate(state["random"])
+        torch.set_rng_state(state["torch_random"].cpu())
+        self.step, self.elapsed = state["step"], state["elapsed"]
+        for model in (self.model, self.averaged):
+            model.entropy_model.simulated = state["simulated"]
+
+    def train_step(self, clips: list[np.ndarray]) -> dict[str, float]:
+        """One update; what it measured."""
+        schedule, config = self.schedule, self.model.config
+        crop = (config.BLOCK - 1) * config.hop
+        source = random_batch(clips, schedule.batch, crop, self.random).to(self.device)
+        quality = (torch.rand(schedule.batch) * 110 - 5).clamp(0, 100)
+        with torch.autocast(source.device.type, torch.bfloat16):
+            decoded, bits = self.model(source, quality.to(self.device))
+        decoded = decoded.float()
+        kbps = bits / crop * config.rate / 1000
+        spectral = spectral_distance(source, decoded, config.rate)
+        loudness = loudness_distance(source, decoded, config.rate)
+        weights = level_weights(quality, config.levels)
+        loss = (spectral + schedule.loudness * loudness + self.multipliers.of(weights).to(self.device) * kbps).mean()
+        for parameter in self.model.parameters():
+            parameter.grad = None
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        share = self.elapsed / (schedule.minutes * 60)
+        self.optimisers.step(min(1.0, (self.step + 1) / schedule.warmup) * 0.5 * (1 + math.cos(math.pi * share)))
+        self.step += 1
+        if self.step > schedule.warmup:
+            self.multipliers.steer(weights, quality, kbps.detach().cpu())
+        average_into(self.averaged, self.model, min(schedule.averaging, (1 + self.step) / (10 + self.step)))
+        return {"loss": loss.item(), "kbps": kbps.mean().item(), "spectral": spectral.mean().item(),
+                "loudness": loudness.mean().item()}
+
+
+def train(data: Path, out: Path, config: AudioConfig, schedule: Schedule, device: str = "cpu", seed: int = 0,
+          report: Callable[[str], None] = print, progress: Progress = no_progress) -> None:
+    """Trains until the budget is used up; an interrupted run goes on from its last checkpoint in `out`.
+
+    The checkpoint and a TensorBoard log land in `out`.
+
+    Raises:
+        InputError: if there are too few sounds in `data`, or one cannot be read.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint, clips = out / "checkpoint.pt", Clips.open(data, config.rate)
+    run = Run(config, schedule, device, seed)
+    if checkpoint.exists():
+        run.load(checkpoint)
+        report(f"going on from step {run.step}, {run.elapsed / 60:.1f} minutes")
+    log = SummaryWriter(out / "log")
+    budget, next_save = schedule.minutes * 60, run.elapsed + SAVE_EVERY
+    began = time.monotonic() - run.elapsed
+    while run.elapsed < budget:
+        if run.elapsed > budget * (1 - schedule.integer_share) and not run.model.entropy_model.simulated:
+            begin_integer_stage(run.model, run.averaged)
+            report(f"step {run.step}: integer networks from here on")
+        measured = run.train_step(clips.training)
+        run.elapsed = time.monotonic() - began
+        if run.step % 50 == 0:
+            progress(min(run.elapsed / budget, 1), f"step {run.step}, loss {measured['loss']:.3f}")
+            for name, value in measured.items():
+                log.add_scalar(f"train/{name}", value, run.step)
+        if run.elapsed > next_save or run.elapsed >= budget:
+            points = validate(run.averaged, clips.validation)
+            for quality, point in zip(VALIDATION_QUALITIES, points, strict=True):
+                for name, value in point.items():
+                    log.add_scalar(f"validation/{name}_at_{quality:g}", value, run.step)
+            report(f"step {run.step}, {run.elapsed / 60:.1f} minutes: " + ", ".join(
+                " ".join(f"{value:.3f} {name}" for name, value in point.items()) for point in points))
+            next_save = run.elapsed + SAVE_EVERY
+            run.save(checkpoint)
+            began = time.monotonic() - run.elapsed  # validation is not on the clock
+    log.close()

@@ -1,0 +1,262 @@
+"""Neural codecs for sound: samples to streams and back, block by block."""
+
+import math
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fewbits.codecs.audio.block_coder import UNIT, Group
+from fewbits.codecs.audio.config import AudioConfig
+from fewbits.codecs.audio.weights import Weights, load_weights
+from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
+from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
+from fewbits.codecs.search import highest_within
+from fewbits.codecs.sound import Audio
+from fewbits.codecs.spans import Span, spans
+from fewbits.codecs.weights import identity_of
+from fewbits.entropy.coder import Decoder, Encoder
+from fewbits.errors import DamagedError
+
+WEIGHTS = Path(__file__).parent / "weights"
+QUALITY_CODES = 128  # the header's quality, 0..128, counts 1/16 level
+POSITION_OF_CODE = 2**LEVEL_FRACTION // 16
+DEFAULT_QUALITY = 50.0
+GAIN_ZERO, GAINS_PER_OCTAVE = 128, 8  # the header's gain: 1/8 of a doubling from the level that the model is used to
+USUAL_LEVEL = 0.07  # root mean square of the samples that the model was trained with
+LEVEL_SECONDS = 60  # at the beginning, which the level is measured in: a sound may come through a pipe
+SILENCE = 2.0**-16  # samples below this are 0 with 16 bits
+
+
+class AudioCodec(Codec[Audio]):
+    """A lossy codec for sound: MDCT, networks over frames, scalar quantisation with exact integer entropy models.
+
+    Sounds are resampled to the model's rate and back. Two channels are coded as their mean and half their difference,
+    others one by one. A section holds a block of 96 frames of all channels; without loss of sound it is empty where
+    the sound is silent.
+
+    Args:
+        device: where the float transforms run; everything that decides a probability runs on the CPU.
+    """
+
+    kind, family, lossless = "audio", "hierarchical", False
+    weights_path: ClassVar[Path]
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+    @cached_property
+    def weights_id(self) -> bytes:
+        return identity_of(self.weights_path)
+
+    @cached_property
+    def _weights(self) -> Weights:
+        return load_weights(self.weights_path, self.device)
+
+    @torch.inference_mode()
+    def encode(self, media: Audio, target: Target = Target(), progress: Progress = no_progress) -> Stream:
+        """Codes a sound; see `Codec.encode`. `target.size` is that of the sections."""
+        cleaned, notices = media.cleaned()
+        sound = _Sound(self._weights, self.device, cleaned)
+        code, notice = _choose(sound, target, progress)
+        sections: list[bytes | None] = []
+        bits = 0.0
+        for number, (section, estimate) in enumerate(sound.sections(code)):
+            sections.append(section)
+            bits += estimate
+            progress((number + 1) / len(sound.spans), "coding")
+        settings = {"quality": code, "gain": sound.gain_code}
+        return Stream(settings, sections, bits, notices + ((notice,) if notice else ()))
+
+    @torch.inference_mode()
+    def decode(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Audio:
+        """Decodes a sound; see `Codec.decode`. Damaged blocks are silent, faded out and in."""
+        latents, heard = self.latents(stream, shape, progress)
+        planes = self._synthesise(latents, heard, stream.settings["quality"], progress)
+        planes *= _unit(stream.settings["gain"])
+        decoded = Audio(_from_planes(planes).numpy(), self._weights.model.config.rate)
+        return decoded.resampled(shape["rate"], shape["count"])
+
+    @torch.inference_mode()
+    def latents(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> tuple[Tensor, Tensor]:
+        """What is decoded before any float arithmetic, and so equal on every machine.
+
+        Returns:
+            (channels, K, frames) int16, in 1/16 quantiser step, and which frames are neither silent nor damaged,
+            (channels, frames) bool; latents are 0 elsewhere.
+
+        Raises:
+            StreamError: if the stream is wrong.
+        """
+        config, channels = self._weights.model.config, shape["channels"]
+        cut = spans(_frames(config, _length(config, shape["count"], shape["rate"])), config.BLOCK, 0)
+        if len(stream.sections) != len(cut):
+            raise DamagedError(f"The sound needs {len(cut)} sections, the file has {len(stream.sections)}.")
+        latents = torch.zeros(channels, config.latents, cut[-1].stop, dtype=torch.int16)
+        heard = torch.zeros(channels, cut[-1].stop, dtype=torch.bool)
+        for number, (span, section) in enumerate(zip(cut, stream.sections, strict=True)):
+            if section:
+                audible, data = _unmasked(section, channels)
+                decoder = Decoder(data)
+                for channel in audible:
+                    latents[channel, :, span.core] = self._weights.coder.decode(
+                        decoder, span.stop - span.start, POSITION_OF_CODE * stream.settings["quality"])
+                    heard[channel, span.core] = True
+                decoder.finish()
+            progress(0.5 * (number + 1) / len(cut), "decoding")
+        return latents, heard
+
+    def _synthesise(self, latents: Tensor, heard: Tensor, code: int, progress: Progress) -> Tensor:
+        """Samples (channels, hops * hop) at the model's rate, block by block; each sees its neighbours' latents."""
+        model, frames = self._weights.model, latents.shape[2]
+        levels, gain = _level(self._weights, self.device, code)
+        hops = spans(frames - 1, model.config.BLOCK, 0)
+        samples = torch.zeros(len(latents), (frames - 1) * model.config.hop)
+        for number, span in enumerate(hops):
+            # a hop of samples needs the frame at its end too
+            inner = Span.around(span.start, span.stop + 1, model.config.halo, frames)
+            if heard[:, inner.core].any():
+                steps = latents[:, :, inner.outer].to(self.device).float() / UNIT
+                coefficients = model.synthesis(steps, gain, levels)[:, :, inner.inner].cpu()
+                coefficients *= heard[:, None, inner.core]
+                part = model.mdct.inverse(coefficients.to(self.device)).cpu()
+                samples[:, span.start * model.config.hop : span.stop * model.config.hop] = part
+            progress(0.5 + 0.5 * (number + 1) / len(hops), "reconstructing")
+        return samples
+
+
+class SpeechCodec(AudioCodec):
+    """Speech at 16 kHz, at about 1.5 to 9 kbit/s."""
+
+    name = "speech"
+    weights_path = WEIGHTS / "speech.safetensors"
+
+
+class _Sound:
+    """A sound being encoded, block by block."""
+
+    def __init__(self, weights: Weights, device: str, sound: Audio) -> None:
+        self.weights, self.device, self.seconds = weights, device, sound.seconds
+        config = weights.model.config
+        planes = _to_planes(torch.from_numpy(sound.resampled(config.rate).samples))
+        self.gain_code = _gain_code(planes[:, : config.rate * LEVEL_SECONDS])
+        self.silent = planes.abs() < SILENCE
+        self.planes = planes / _unit(self.gain_code)
+        self.spans = spans(_frames(config, planes.shape[1]), config.BLOCK, config.halo)
+
+    def blocks(self, code: int) -> Iterator[list[list[Group] | None]]:
+        """The groups of each channel of every block at a quality; None where a channel is silent."""
+        levels, gain = _level(self.weights, self.device, code)
+        model, coder = self.weights.model, self.weights.coder
+        for span in self.spans:
+            audible = ~self._samples(self.silent, span.start, span.stop, True).all(1)
+            channels: list[list[Group] | None] = [None] * len(audible)
+            numbers = audible.nonzero()[:, 0].tolist()
+            if numbers:
+                samples = self._samples(self.planes[numbers], span.outer_start, span.outer_stop, 0)
+                coefficients = model.mdct(samples.to(self.device))
+                latents = model.analysis(coefficients, gain, levels)[:, :, span.inner].cpu()
+                for number, of_channel in zip(numbers, latents, strict=True):
+                    channels[number] = coder.quantise(of_channel, POSITION_OF_CODE * code)[0]
+            yield channels
+
+    def sections(self, code: int) -> Iterator[tuple[bytes, float]]:
+        """Every block's bytes at a quality, and the model's estimate of their bits."""
+        coder = self.weights.coder
+        for channels in self.blocks(code):
+            heard = [groups for groups in channels if groups is not None]
+            if not heard:
+                yield b"", 0.0
+                continue
+            mask, encoder = _mask(channels), Encoder()
+            for groups in heard:
+                coder.add(groups, encoder)
+            yield mask + encoder.finish(), 8 * len(mask) + sum(map(coder.estimate_bits, heard))
+
+    def _samples(self, planes: Tensor, start: int, stop: int, beyond: float) -> Tensor:
+        """The samples that frames `start` to `stop` see: (channels, (stop - start + 1) * hop); `beyond` the ends."""
+        hop = self.weights.model.config.hop
+        first, last = (start - 1) * hop, stop * hop
+        part = planes[:, max(first, 0) : last]
+        return F.pad(part, (max(-first, 0), last - max(first, 0) - part.shape[1]), value=beyond)
+
+
+def _choose(sound: _Sound, target: Target, progress: Progress) -> tuple[int, str | None]:
+    """Quality code for a target, and a sentence if the target cannot be met."""
+    if target.size is None:
+        quality = DEFAULT_QUALITY if target.quality is None else target.quality
+        return round(quality / 100 * QUALITY_CODES), None
+
+    def trial(code: int) -> float:
+        progress(0.0, f"trying quality {100 * code / QUALITY_CODES:.1f}")
+        return sum(len(section) for section, _ in sound.sections(code))
+
+    found = highest_within(trial, max(target.size, 1), 0, QUALITY_CODES)
+    return (found, None) if found is not None else (0, "The size cannot be reached; this is the smallest file.")
+
+
+def _level(weights: Weights, device: str, code: int) -> tuple[Tensor, Tensor]:
+    """Level weights (1, L), and steps of the quantiser in a unit of each latent (1, K), at a quality."""
+    config = weights.model.config
+    levels = (level_integers(POSITION_OF_CODE * code, config.levels) / 2**LEVEL_FRACTION).to(device)
+    return levels, weights.model.gain(levels)
+
+
+def _length(config: AudioConfig, count: int, rate: int) -> int:
+    """Samples at the model's rate, of so many at another."""
+    return max(round(count * config.rate / rate), 1)
+
+
+def _frames(config: AudioConfig, length: int) -> int:
+    """Frames that a number of samples needs."""
+    return -(-length // config.hop) + 1
+
+
+def _gain_code(planes: Tensor) -> int:
+    """The header's gain for samples: it brings what is not silent to the usual level."""
+    loud = planes[planes.abs() >= SILENCE].double()
+    if not len(loud):
+        return GAIN_ZERO
+    octaves = 0.5 * math.log2(float(loud.square().mean())) - math.log2(USUAL_LEVEL)
+    return min(max(GAIN_ZERO + round(GAINS_PER_OCTAVE * octaves), 0), 255)
+
+
+def _unit(gain_code: int) -> float:
+    """What a sample of 1 is, in the units of the file's sound."""
+    return 2.0 ** ((gain_code - GAIN_ZERO) / GAINS_PER_OCTAVE)
+
+
+def _to_planes(samples: Tensor) -> Tensor:
+    """Channels to what is coded: of two channels, the mean and half the difference."""
+    if len(samples) != 2:
+        return samples
+    return torch.stack([samples[0] + samples[1], samples[0] - samples[1]]) / 2
+
+
+def _from_planes(planes: Tensor) -> Tensor:
+    if len(planes) != 2:
+        return planes
+    return torch.stack([planes[0] + planes[1], planes[0] - planes[1]])
+
+
+def _mask(channels: list[list[Group] | None]) -> bytes:
+    """Which of several channels are heard in a block, a bit each, the lowest bit first; nothing for one channel."""
+    if len(channels) == 1:
+        return b""
+    return np.packbits([groups is not None for groups in channels], bitorder="little").tobytes()
+
+
+def _unmasked(section: bytes, channels: int) -> tuple[list[int], bytes]:
+    """Which channels are heard, and the rest of the section. Raises `StreamError` for a section without them."""
+    if channels == 1:
+        return [0], section
+    size = -(-channels // 8)
+    heard = np.unpackbits(np.frombuffer(section[:size], np.uint8), bitorder="little")
+    if len(section) <= size or not heard.any() or heard[channels:].any():
+        raise DamagedError("A block of the sound is damaged: it does not say which channels are heard.")
+    return np.flatnonzero(heard).tolist(), section[size:]

@@ -1,0 +1,251 @@
+"""The codecs for sound, with a small untrained model: everything but how good it sounds."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fewbits.codecs.audio.codec import GAIN_ZERO, AudioCodec
+from fewbits.codecs.audio.config import AudioConfig
+from fewbits.codecs.audio.entropy_model import PASSES, SCALE_LOW, SCALE_RATIO, SCALES, laplace_bits
+from fewbits.codecs.audio.exact_networks import ExactNetworks
+from fewbits.codecs.audio.mdct import Mdct
+from fewbits.codecs.audio.model import AudioModel
+from fewbits.codecs.audio.weights import save_weights
+from fewbits.codecs.codec import Stream, Target
+from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
+from fewbits.codecs.quantisation import QuantisableLayer
+from fewbits.codecs.sound import Audio
+from fewbits.entropy.coder import Decoder, Encoder
+from fewbits.entropy.tables import laplace_scale_tables
+from fewbits.errors import DamagedError, StreamError, WeightsError
+
+CONFIG = AudioConfig(latents=16, width=16, hidden=24, blocks=2, levels=3, context_hidden=16)
+
+
+class SmallCodec(AudioCodec):
+    name = "small"
+
+
+def small_model() -> AudioModel:
+    """A model with random weights whose integer networks are calibrated."""
+    torch.manual_seed(0)
+    model = AudioModel(CONFIG).train()
+    for head in [half.mean for half in (*model.entropy_model.first, *model.entropy_model.second)]:
+        torch.nn.init.normal_(head.operation.weight, std=0.1)  # so that contexts matter
+    for _ in range(3):
+        model(0.07 * torch.randn(2, 95 * CONFIG.hop), torch.tensor([10.0, 80.0]))
+    for module in model.modules():
+        if isinstance(module, QuantisableLayer):
+            module.calibrate()
+    model.entropy_model.simulated = True
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> AudioModel:
+    return small_model()
+
+
+@pytest.fixture(scope="module")
+def codec(model: AudioModel, tmp_path_factory: pytest.TempPathFactory) -> AudioCodec:
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    tables = laplace_scale_tables(SCALE_LOW * SCALE_RATIO ** np.arange(SCALES))
+    save_weights(path, model, ExactNetworks.from_trained(model.entropy_model), tables, {})
+    SmallCodec.weights_path = path
+    return SmallCodec()
+
+
+def noise(channels: int, count: int, rate: int = 16000, level: float = 0.05) -> Audio:
+    samples = np.random.default_rng(count).normal(size=(channels, count)) * level
+    return Audio(samples.astype(np.float32), rate)
+
+
+def shape_of(sound: Audio) -> dict[str, int]:
+    return {"rate": sound.rate, "channels": sound.channels, "count": sound.count}
+
+
+def decoded(codec: AudioCodec, sound: Audio, stream: Stream) -> Audio:
+    return codec.decode(stream, shape_of(sound))
+
+
+def test_mdct_gives_samples_back() -> None:
+    mdct, samples = Mdct(320), torch.randn(2, 5 * 320)
+    coefficients = mdct(torch.nn.functional.pad(samples, (320, 320)))
+    assert coefficients.shape == (2, 320, 6)
+    torch.testing.assert_close(mdct.inverse(coefficients), samples, atol=1e-5, rtol=0)
+    torch.testing.assert_close(coefficients.square().sum(), samples.square().sum(), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 15, 16, 17, 60, 96])
+def test_passes_take_every_frame_once_and_see_known_ones_only(frames: int) -> None:
+    known: set[int] = set()
+    for step in PASSES:
+        taken = set(range(step.start, frames, step.step))
+        assert not taken & known
+        seen = {t + o for t in taken for o in step.offsets}
+        assert {t for t in seen if 0 <= t < frames} <= known
+        known |= taken
+    assert known == set(range(frames))
+
+
+def test_laplace_bits_are_those_of_the_tables() -> None:
+    scales = SCALE_LOW * SCALE_RATIO ** np.arange(SCALES)
+    tables = laplace_scale_tables(scales)
+    for number in (10, 30, 50):
+        symbols = np.arange(-6, 7, dtype=np.int32)
+        ours = laplace_bits(torch.from_numpy(symbols).double(), torch.tensor(scales[number], dtype=torch.float64))
+        theirs = [tables.bits(symbols[i : i + 1], np.full(1, number, np.uint16)) for i in range(len(symbols))]
+        likely = np.array(theirs) < 15
+        assert likely.any()
+        np.testing.assert_allclose(ours.numpy()[likely], np.array(theirs)[likely], rtol=0.01, atol=0.01)
+
+
+def test_integer_networks_do_what_training_simulated(model: AudioModel, codec: AudioCodec) -> None:
+    latents = torch.randn(CONFIG.latents, 61, generator=torch.Generator().manual_seed(1)) * 4
+    position = 40
+    weights = level_integers(position, CONFIG.levels) / 2**LEVEL_FRACTION
+    with torch.no_grad():
+        simulated, bits = model.entropy_model(latents[None], weights)
+    groups, ours = codec._weights.coder.quantise(latents, position)
+    torch.testing.assert_close(ours.float() / 16, simulated[0], atol=1e-3, rtol=0)
+    assert codec._weights.coder.estimate_bits(groups) == pytest.approx(float(bits), rel=0.01)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 17, 96])
+def test_blocks_come_back(codec: AudioCodec, frames: int) -> None:
+    coder, latents = codec._weights.coder, torch.randn(CONFIG.latents, frames) * 30
+    groups, expected = coder.quantise(latents, 64)
+    encoder = Encoder()
+    coder.add(groups, encoder)
+    decoder = Decoder(encoder.finish())
+    assert torch.equal(coder.decode(decoder, frames, 64), expected)
+    decoder.finish()
+    assert (expected / 16 - latents).abs().max() <= 0.54  # half a step, and a mean's 1/16
+
+
+@pytest.mark.parametrize(("channels", "count", "rate"), [
+    (1, 1, 8000), (1, 319, 16000), (1, 16000 * 5 + 7, 16000), (2, 44100, 44100), (6, 20000, 96000), (9, 4000, 16000),
+])
+def test_sounds_come_back_in_their_shape(codec: AudioCodec, channels: int, count: int, rate: int) -> None:
+    sound = noise(channels, count, rate)
+    stream = codec.encode(sound)
+    result = decoded(codec, sound, stream)
+    assert (result.channels, result.count, result.rate) == (channels, count, rate)
+    assert np.isfinite(result.samples).all()
+    size = 8 * sum(len(section or b"") for section in stream.sections)
+    assert size == pytest.approx(stream.estimate_bits, rel=0.02, abs=100 * len(stream.sections))
+
+
+@torch.inference_mode()
+def test_decoded_latents_are_those_of_the_encoder(codec: AudioCodec) -> None:
+    from fewbits.codecs.audio.codec import POSITION_OF_CODE, _Sound
+
+    sound = noise(2, 50000)
+    stream = codec.encode(sound, Target(quality=30))
+    latents, heard = codec.latents(stream, shape_of(sound))
+    assert heard.all()
+    encoder, code = _Sound(codec._weights, "cpu", sound), stream.settings["quality"]
+    for span, channels in zip(encoder.spans, encoder.blocks(code), strict=True):
+        for channel, groups in enumerate(channels):
+            queue = [group.symbols for group in groups or []]
+            expected = codec._weights.coder._passes(span.stop - span.start, POSITION_OF_CODE * code,
+                                                    lambda *_, queue=queue: queue.pop(0))
+            assert torch.equal(latents[channel, :, span.core], expected)
+
+
+def test_silence_costs_next_to_nothing(codec: AudioCodec) -> None:
+    silence = Audio(np.zeros((1, 16000 * 20), np.float32), 16000)
+    stream = codec.encode(silence)
+    assert set(stream.sections) == {b""}
+    assert not decoded(codec, silence, stream).samples.any()
+    half = noise(2, 16000 * 8)
+    half.samples[:, 16000 * 4 :] = 0
+    stream = codec.encode(half)
+    assert stream.sections[0] and not stream.sections[-1]
+    assert not decoded(codec, half, stream).samples[:, 16000 * 7 :].any()
+
+
+def test_equal_channels_cost_as_much_as_one(codec: AudioCodec) -> None:
+    one = noise(1, 16000)
+    two = Audio(np.repeat(one.samples, 2, axis=0), 16000)
+    single, double = (sum(map(len, codec.encode(s).sections)) for s in (one, two))
+    assert double <= single + 2
+    assert np.array_equal(*decoded(codec, two, codec.encode(two)).samples)
+
+
+def test_level_is_brought_to_the_usual_one(codec: AudioCodec) -> None:
+    loud, quiet = noise(1, 16000, level=0.5), noise(1, 16000, level=0.5 / 2**6)
+    streams = [codec.encode(sound) for sound in (loud, quiet)]
+    assert streams[0].settings["gain"] - streams[1].settings["gain"] == 6 * 8
+    assert streams[0].settings["gain"] > GAIN_ZERO
+    results = [decoded(codec, *pair).samples for pair in ((loud, streams[0]), (quiet, streams[1]))]
+    np.testing.assert_allclose(results[1] * 2**6, results[0], atol=0.02)
+
+
+def test_samples_that_are_no_numbers_are_said(codec: AudioCodec) -> None:
+    sound = noise(1, 4000)
+    sound.samples[0, 7:9] = np.nan, np.inf
+    stream = codec.encode(sound)
+    assert any("not numbers" in notice for notice in stream.notices)
+    assert np.isfinite(decoded(codec, sound, stream).samples).all()
+
+
+def test_size_is_met(codec: AudioCodec) -> None:
+    sound = noise(1, 16000 * 4)
+    sizes = [sum(map(len, codec.encode(sound, Target(quality=q)).sections)) for q in (0, 100)]
+    aim = sum(sizes) // 2
+    assert sum(map(len, codec.encode(sound, Target(size=aim)).sections)) <= aim
+    notices = codec.encode(sound, Target(size=10)).notices
+    assert any("cannot be reached" in notice for notice in notices)
+
+
+def test_damaged_blocks_are_silent_and_the_others_as_before(codec: AudioCodec) -> None:
+    sound = noise(1, 16000 * 8)
+    stream = codec.encode(sound)
+    whole = decoded(codec, sound, stream).samples[0]
+    sections = [None if number == 1 else section for number, section in enumerate(stream.sections)]
+    hurt = decoded(codec, sound, Stream(stream.settings, sections))
+    block, reach = CONFIG.BLOCK * CONFIG.hop, (CONFIG.halo + 1) * CONFIG.hop
+    assert not hurt.samples[0, block + CONFIG.hop : 2 * block - CONFIG.hop].any()
+    assert np.array_equal(hurt.samples[0, 2 * block + reach :], whole[2 * block + reach :])
+    assert np.array_equal(hurt.samples[0, : block - reach], whole[: block - reach])
+
+
+def test_wrong_sections_are_told(codec: AudioCodec) -> None:
+    sound = noise(2, 9000)
+    stream = codec.encode(sound)
+    with pytest.raises(DamagedError, match="needs 1 sections"):
+        decoded(codec, sound, Stream(stream.settings, [*stream.sections, b""]))
+    for wrong in (b"\x00abc", b"\xff" + stream.sections[0][1:], b"\x01"):
+        with pytest.raises(DamagedError):
+            decoded(codec, sound, Stream(stream.settings, [wrong]))
+
+
+def test_mutated_sections_never_crash(codec: AudioCodec) -> None:
+    sound, chance, refused = noise(3, 9000), random.Random(0), 0
+    stream = codec.encode(sound)
+    for _ in range(60):
+        section = bytearray(stream.sections[0])
+        for _ in range(chance.randint(1, 3)):
+            section[chance.randrange(len(section))] = chance.randrange(256)
+        cut = section[: chance.randint(0, len(section))] if chance.random() < 0.3 else section
+        try:
+            result = decoded(codec, sound, Stream(stream.settings, [bytes(cut)]))
+            assert result.count == sound.count
+        except StreamError:
+            refused += 1
+    assert refused > 30
+
+
+def test_a_file_that_is_no_weights_file_is_told(tmp_path: Path) -> None:
+    class Broken(AudioCodec):
+        name, weights_path = "broken", tmp_path / "broken.safetensors"
+
+    with pytest.raises(WeightsError, match="missing"):
+        _ = Broken().weights_id
+    Broken.weights_path.write_bytes(b"no weights at all")
+    with pytest.raises(WeightsError, match="cannot be used"):
+        Broken().encode(noise(1, 100))
