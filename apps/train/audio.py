@@ -23,13 +23,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from fewbits.apps.train.optimisation import MuonAndAdam, average_into, begin_integer_stage
 from fewbits.apps.train.sound_losses import loudness_distance, spectral_distance
 from fewbits.apps.train.sounds import Clips, random_batch
 from fewbits.codecs.audio.config import AudioConfig
 from fewbits.codecs.audio.model import AudioModel
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.levels import level_weights
-from fewbits.codecs.quantisation import QuantisableLayer
 from fewbits.codecs.sound import Audio
 from fewbits.eval.sound_metrics import SOUND_METRICS
 
@@ -58,38 +58,16 @@ class Schedule:
     multiplier_limits: tuple[float, float] = (0.005, 3.0)
 
 
-class Optimisers:
+def optimisers_of(model: AudioModel, schedule: Schedule) -> MuonAndAdam:
     """Muon for the matrices of blocks and context networks, Adam for the rest."""
+    def is_matrix(name: str, parameter: nn.Parameter) -> bool:
+        return name.endswith(("up.weight", "down.weight")) or ("hidden" in name and parameter.ndim == 4)
 
-    def __init__(self, model: AudioModel, schedule: Schedule) -> None:
-        matrices = [p for name, p in model.named_parameters() if self._is_matrix(name, p)]
-        rest = [p for name, p in model.named_parameters() if not self._is_matrix(name, p)]
-        # Muon takes matrices only: views of the parameters' memory, with the gradients handed over in `step`
-        self.matrices = matrices
-        self.views = [p.data.view(p.shape[0], -1) for p in matrices]
-        self.muon = torch.optim.Muon(self.views, schedule.muon_rate, weight_decay=0, ns_steps=3)
-        self.adam = torch.optim.Adam(rest, schedule.adam_rate, betas=(0.8, 0.99))
-        self.rates = schedule.muon_rate, schedule.adam_rate
-
-    @staticmethod
-    def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
-        pointwise = "hidden" in name and parameter.ndim == 4
-        return pointwise or name.endswith(("up.weight", "down.weight"))
-
-    def step(self, factor: float) -> None:
-        """One update with every learning rate scaled by `factor`."""
-        for view, parameter in zip(self.views, self.matrices, strict=True):
-            view.grad = None if parameter.grad is None else parameter.grad.view_as(view)
-        for optimiser, rate in zip((self.muon, self.adam), self.rates, strict=True):
-            optimiser.param_groups[0]["lr"] = rate * factor
-            optimiser.step()
-
-    def state_dict(self) -> dict:
-        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.muon.load_state_dict(state["muon"])
-        self.adam.load_state_dict(state["adam"])
+    named = list(model.named_parameters())
+    rest = [p for name, p in named if not is_matrix(name, p)]
+    # three rounds of its iteration instead of five: on a CPU they take a good part of a step
+    return MuonAndAdam([p for name, p in named if is_matrix(name, p)], {"lr": schedule.muon_rate, "ns_steps": 3},
+                       [{"params": rest, "lr": schedule.adam_rate}], (0.8, 0.99))
 
 
 class Multipliers:
@@ -137,25 +115,6 @@ def validate(model: AudioModel, clips: list[np.ndarray]) -> list[dict[str, float
     return points
 
 
-@torch.no_grad()
-def average_into(averaged: AudioModel, model: AudioModel, decay: float) -> None:
-    """Moves the averaged weights towards the model's."""
-    for old, new in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
-        if old.dtype.is_floating_point:
-            old.lerp_(new, 1 - decay)
-        else:
-            old.copy_(new)
-
-
-def begin_integer_stage(*models: AudioModel) -> None:
-    """Fixes the integer formats from the ranges seen so far, and simulates the integer networks from here on."""
-    for model in models:
-        for module in model.modules():
-            if isinstance(module, QuantisableLayer):
-                module.calibrate()
-        model.entropy_model.simulated = True
-
-
 class Run:
     """A training run that can be interrupted: everything that a checkpoint holds."""
 
@@ -164,7 +123,7 @@ class Run:
         self.schedule, self.device, self.random = schedule, device, random.Random(seed)
         self.model = AudioModel(config).to(device).train()
         self.averaged = copy.deepcopy(self.model)
-        self.optimisers = Optimisers(self.model, schedule)
+        self.optimisers = optimisers_of(self.model, schedule)
         self.multipliers = Multipliers(config.levels, schedule)
         self.step, self.elapsed = 0, 0.0
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fewbits.apps.train.audio import VALIDATION_METRICS, VALIDATION_QUALITIES, begin_integer_stage, validate
+from fewbits.apps.train.audio import VALIDATION_METRICS, VALIDATION_QUALITIES, validate
+from fewbits.apps.train.optimisation import begin_integer_stage
 from fewbits.apps.train.sounds import Clips
 from fewbits.codecs.audio.config import AudioConfig
 from fewbits.codecs.audio.entropy_model import SCALE_LOW, SCALE_RATIO, SCALES

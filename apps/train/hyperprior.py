@@ -23,15 +23,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image as PillowImage
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
+from fewbits.apps.train.optimisation import MuonAndAdam, average_into, begin_integer_stage
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.model import HyperpriorModel
 from fewbits.codecs.media import Image
-from fewbits.codecs.quantisation import QuantisableLayer
 from fewbits.errors import InputError
 
 VALIDATION_EVERY = 90  # every 90th photo of the folder is kept out of training
@@ -137,64 +137,21 @@ def validate(model: HyperpriorModel, photos: list[Tensor]) -> list[tuple[float, 
     return points
 
 
-class Optimisers:
+def optimisers_of(model: HyperpriorModel, schedule: Schedule) -> MuonAndAdam:
     """Muon for matrices and 1x1 convolutions, Adam with three rates for the rest."""
-
-    def __init__(self, model: HyperpriorModel, schedule: Schedule) -> None:
-        matrices, groups = [], {"gains": [], "kernels": [], "rest": []}
-        for name, parameter in model.named_parameters():
-            pointwise = parameter.ndim == 4 and parameter.shape[2:] == (1, 1) and "hyper_encoder" not in name
-            if pointwise or name.endswith(("expand.weight", "project.weight")):
-                matrices.append(parameter)
-            elif "log_step" in name or name.endswith(("hyper_log_scale", "hyper_mean")):
-                groups["gains"].append(parameter)
-            else:
-                groups["kernels" if name.endswith("kernel") else "rest"].append(parameter)
-        # Muon takes matrices only: views of the parameters' memory, with the gradients handed over in `step`
-        self.matrices = matrices
-        self.views = [p.data.view(p.shape[0], -1) for p in matrices]
-        self.muon = torch.optim.Muon(self.views, schedule.muon_rate, weight_decay=0, adjust_lr_fn="match_rms_adamw")
-        rates = {"gains": 3.0, "kernels": 0.2, "rest": 1.0}
-        self.adam = torch.optim.Adam([{"params": p, "lr": schedule.adam_rate * rates[k]} for k, p in groups.items()],
-                                     betas=(0.9, 0.98))
-        for optimiser in (self.muon, self.adam):
-            for group in optimiser.param_groups:
-                group["full_rate"] = group["lr"]
-
-    def step(self, factor: float) -> None:
-        """One update with every learning rate scaled by `factor`."""
-        for view, parameter in zip(self.views, self.matrices, strict=True):
-            view.grad = parameter.grad.view_as(view)
-        for optimiser in (self.muon, self.adam):
-            for group in optimiser.param_groups:
-                group["lr"] = group["full_rate"] * factor
-            optimiser.step()
-
-    def state_dict(self) -> dict:
-        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.muon.load_state_dict(state["muon"])
-        self.adam.load_state_dict(state["adam"])
-
-
-@torch.no_grad()
-def average_into(averaged: HyperpriorModel, model: HyperpriorModel, decay: float) -> None:
-    """Moves the averaged weights towards the model's."""
-    for old, new in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
-        if old.dtype.is_floating_point:
-            old.lerp_(new, 1 - decay)
+    matrices: list[nn.Parameter] = []
+    groups: dict[str, list[nn.Parameter]] = {"gains": [], "kernels": [], "rest": []}
+    for name, parameter in model.named_parameters():
+        pointwise = parameter.ndim == 4 and parameter.shape[2:] == (1, 1) and "hyper_encoder" not in name
+        if pointwise or name.endswith(("expand.weight", "project.weight")):
+            matrices.append(parameter)
+        elif "log_step" in name or name.endswith(("hyper_log_scale", "hyper_mean")):
+            groups["gains"].append(parameter)
         else:
-            old.copy_(new)
-
-
-def begin_integer_stage(*models: HyperpriorModel) -> None:
-    """Fixes the integer formats from the ranges seen so far, and simulates the integer networks from here on."""
-    for model in models:
-        for module in model.modules():
-            if isinstance(module, QuantisableLayer):
-                module.calibrate()
-        model.entropy_model.simulated = True
+            groups["kernels" if name.endswith("kernel") else "rest"].append(parameter)
+    rates = {"gains": 3.0, "kernels": 0.2, "rest": 1.0}
+    return MuonAndAdam(matrices, {"lr": schedule.muon_rate, "adjust_lr_fn": "match_rms_adamw"},
+                       [{"params": p, "lr": schedule.adam_rate * rates[k]} for k, p in groups.items()], (0.9, 0.98))
 
 
 def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: int = 0,
@@ -218,7 +175,7 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
     ])
     model = model.to(device, memory_format=torch.channels_last).train()
     averaged = copy.deepcopy(model)
-    optimisers = Optimisers(model, schedule)
+    optimisers = optimisers_of(model, schedule)
     step, elapsed = 0, 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=False)

@@ -12,10 +12,10 @@ from torch import Tensor
 from fewbits.apps.train.hyperprior import (
     VALIDATION_EVERY,
     VALIDATION_QUALITIES,
-    begin_integer_stage,
     load_photos,
     validate,
 )
+from fewbits.apps.train.optimisation import begin_integer_stage
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.entropy_model import LEVEL_FRACTION, SCALE_LOW, SCALE_RATIO, SCALES
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, level_integers

@@ -145,8 +145,8 @@ class _Sound:
         config = weights.model.config
         planes = _to_planes(torch.from_numpy(sound.resampled(config.rate).samples))
         self.gain_code = _gain_code(planes[:, : config.rate * LEVEL_SECONDS])
-        self.silent = planes.abs() < SILENCE
         self.planes = planes / _unit(self.gain_code)
+        self.silence = SILENCE / _unit(self.gain_code)
         self.spans = spans(_frames(config, planes.shape[1]), config.BLOCK, config.halo)
 
     def blocks(self, code: int) -> Iterator[list[list[Group] | None]]:
@@ -154,11 +154,11 @@ class _Sound:
         levels, gain = _level(self.weights, self.device, code)
         model, coder = self.weights.model, self.weights.coder
         for span in self.spans:
-            audible = ~self._samples(self.silent, span.start, span.stop, True).all(1)
-            channels: list[list[Group] | None] = [None] * len(audible)
+            channels: list[list[Group] | None] = [None] * len(self.planes)
+            audible = (self._samples(span.start, span.stop).abs() >= self.silence).any(1)
             numbers = audible.nonzero()[:, 0].tolist()
             if numbers:
-                samples = self._samples(self.planes[numbers], span.outer_start, span.outer_stop, 0)
+                samples = self._samples(span.outer_start, span.outer_stop)[numbers]
                 coefficients = model.mdct(samples.to(self.device))
                 latents = model.analysis(coefficients, gain, levels)[:, :, span.inner].cpu()
                 for number, of_channel in zip(numbers, latents, strict=True):
@@ -178,12 +178,12 @@ class _Sound:
                 coder.add(groups, encoder)
             yield mask + encoder.finish(), 8 * len(mask) + sum(map(coder.estimate_bits, heard))
 
-    def _samples(self, planes: Tensor, start: int, stop: int, beyond: float) -> Tensor:
-        """The samples that frames `start` to `stop` see: (channels, (stop - start + 1) * hop); `beyond` the ends."""
+    def _samples(self, start: int, stop: int) -> Tensor:
+        """The samples that frames `start` to `stop` see, 0 beyond the sound: (channels, (stop - start + 1) * hop)."""
         hop = self.weights.model.config.hop
         first, last = (start - 1) * hop, stop * hop
-        part = planes[:, max(first, 0) : last]
-        return F.pad(part, (max(-first, 0), last - max(first, 0) - part.shape[1]), value=beyond)
+        part = self.planes[:, max(first, 0) : last]
+        return F.pad(part, (max(-first, 0), last - max(first, 0) - part.shape[1]))
 
 
 def _choose(sound: _Sound, target: Target, progress: Progress) -> tuple[int, str | None]:
