@@ -23,8 +23,10 @@ class Target:
 
     Attributes:
         quality: 0 (smallest file) to 100 (best).
-        bits_per_pixel, size: rate aims; `size` is of the whole file, in bytes.
-        psnr: distortion aim in dB.
+        bits_per_pixel, kbps, size: rate aims: of pictures, of sounds in 1000 bits for each second, and of the whole
+            file in bytes. A codec is asked for a size alone, and that is of its sections, counted as
+            `fewbits.entropy.container.size_of_sections` does.
+        psnr: distortion aim in dB, of pictures.
         effort: 1 (fastest) to 9 (slowest).
         tune: what the picture is coded for, "psnr" or "msssim". An aim of PSNR stays one; codecs with weights for
             PSNR alone say so in a notice.
@@ -35,6 +37,7 @@ class Target:
 
     quality: float | None = None
     bits_per_pixel: float | None = None
+    kbps: float | None = None
     size: int | None = None
     psnr: float | None = None
     effort: int = 5
@@ -44,10 +47,10 @@ class Target:
 
     def __post_init__(self) -> None:
         if sum(aim is not None for aim in self._aims) > 1:
-            raise InputError("Give only one of quality, bits per pixel, size and PSNR.")
+            raise InputError("Give only one of quality, bits per pixel, kbit/s, size and PSNR.")
         if self.quality is not None and not 0 <= self.quality <= 100:
             raise InputError(f"Quality goes from 0 to 100, not {self.quality:g}.")
-        for name in ("bits_per_pixel", "size", "psnr"):
+        for name in ("bits_per_pixel", "kbps", "size", "psnr"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"The target {name.replace('_', ' ')} must be above 0, not {value:g}.")
@@ -58,7 +61,7 @@ class Target:
 
     @property
     def _aims(self) -> tuple[float | None, ...]:
-        return self.quality, self.bits_per_pixel, self.size, self.psnr
+        return self.quality, self.bits_per_pixel, self.kbps, self.size, self.psnr
 
     @property
     def has_aim(self) -> bool:
@@ -124,5 +127,5 @@ class Codec(ABC, Generic[MediaT]):
         """Decodes. Raises `StreamError` where the stream is wrong.
 
         Args:
-            shape: the media fields of the file's header, by name.
+            shape: what the file's header says of the media, by name; see `fewbits.codecs.kinds.shape_of`.
         """

@@ -5,19 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from fewbits.codecs import registry
+from fewbits.codecs import kinds, registry
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
-from fewbits.codecs.image_set import ImageSet, ImageSetCodec
+from fewbits.codecs.image_set import ImageSetCodec
+from fewbits.codecs.kinds import Media
 from fewbits.codecs.media import MAX_PIXELS, Image
+from fewbits.codecs.sound import MAX_SAMPLES, Audio
 from fewbits.entropy import container
 from fewbits.entropy.deflate import deflate, inflate
-from fewbits.errors import DamagedError, FewbitsError, InputError, LimitError
+from fewbits.errors import DamagedError, FewbitsError, InputError
 
 MAX_PROFILE = 1 << 24  # bytes of a colour profile
-
-LAYOUT_WIDE, LAYOUT_PROFILE = 8, 16  # bits of the layout field
-
-Media = Image | ImageSet
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Decoded:
     """A decoded file.
 
     Attributes:
-        media: the picture, or the set of images.
+        media: the picture, the set of images, or the sound.
         damaged: numbers of the sections that were damaged and left out.
         sections: how many sections the file has.
     """
@@ -55,29 +53,43 @@ class Decoded:
     def image(self) -> Image:
         """The picture. Raises `InputError` if the file holds something else."""
         if not isinstance(self.media, Image):
-            raise InputError("The file holds a set of images, not one picture.")
+            raise InputError(f"The file holds {self._in_words}, not one picture.")
         return self.media
 
+    @property
+    def audio(self) -> Audio:
+        """The sound. Raises `InputError` if the file holds something else."""
+        if not isinstance(self.media, Audio):
+            raise InputError(f"The file holds {self._in_words}, not sound.")
+        return self.media
 
-def encode(media: Media, codec: str = "hyperprior", target: Target = Target(), *, device: str = "cpu",
+    @property
+    def _in_words(self) -> str:
+        return kinds.IN_WORDS[kinds.kind_of(self.media)]
+
+
+def encode(media: Media, codec: str | None = None, target: Target = Target(), *, device: str = "cpu",
            progress: Progress = no_progress) -> Encoded:
     """Codes media into a file. What a lossless codec has made is decoded and compared, unless the target says no.
 
+    Args:
+        codec: its name; None for the usual codec of the media's kind.
+
     Raises:
-        InputError: for unknown codecs, media that the codec cannot take, and aims of a lossless codec.
+        InputError: for unknown codecs, media that the codec cannot take, and aims that it or they cannot have.
         WeightsError: if the codec's weights are missing.
         FewbitsError: if a lossless codec does not give the media back.
     """
-    entry = registry.entry(codec)
-    if isinstance(media, ImageSet) != (entry.kind == "images"):
-        raise InputError(f"{codec} is for {'a set of images' if entry.kind == 'images' else 'one picture'}, not for "
-                         f"{'a set of images' if isinstance(media, ImageSet) else 'one picture'}.")
+    entry = registry.entry(codec or registry.default(kinds.kind_of(media)))
+    kinds.check_fit(entry.name, entry.kind, kinds.kind_of(media))
     if entry.lossless and target.has_aim:
-        raise InputError(f"The codec {codec} is lossless: leave out quality, size and PSNR, which cannot be chosen.")
+        raise InputError(f"The codec {entry.name} is lossless: leave out quality, size and PSNR, which cannot be "
+                         "chosen.")
+    kinds.check_target(target, entry.kind)
     verify = entry.lossless and target.verify
-    instance = registry.create(codec, device).for_media(media)
+    instance = registry.create(entry.name, device).for_media(media)
     extras = _profile_section(media)
-    fields = _media_fields(media, bool(extras))
+    fields = kinds.fields_of(media, bool(extras))
 
     def file_of(settings: dict[str, int], sections: list[bytes]) -> bytes:
         header = container.Header(entry.number, entry.kind, instance.weights_id, fields, settings)
@@ -92,13 +104,6 @@ def encode(media: Media, codec: str = "hyperprior", target: Target = Target(), *
     return Encoded(data, stream.estimate_bits, stream.notices, stream.settings)
 
 
-def _media_fields(media: Media, profile: bool) -> dict[str, int]:
-    if isinstance(media, ImageSet):
-        return {"channels": media.channels, "width": media.width, "height": media.height, "count": media.count}
-    layout = media.channels | LAYOUT_WIDE * (media.bits == 16) | LAYOUT_PROFILE * profile
-    return {"layout": layout, "width": media.width, "height": media.height}
-
-
 def _profile_section(media: Media) -> list[bytes]:
     """The section of the colour profile, where there is one."""
     if isinstance(media, Image) and media.icc_profile:
@@ -108,12 +113,10 @@ def _profile_section(media: Media) -> list[bytes]:
 
 def _section_target(target: Target, media: Media, overhead: int) -> Target:
     """Rate aims for the file as a size of the codec's sections."""
-    size = target.size
-    if target.bits_per_pixel is not None:
-        size = int(target.bits_per_pixel * media.pixel_count / 8)
+    size = kinds.size_aimed_at(target, media)
     if size is None:
         return target
-    return replace(target, bits_per_pixel=None, size=max(size - overhead, 1))
+    return replace(target, bits_per_pixel=None, kbps=None, size=max(size - overhead, 1))
 
 
 def _halves(progress: Progress) -> tuple[Progress, Progress]:
@@ -123,28 +126,27 @@ def _halves(progress: Progress) -> tuple[Progress, Progress]:
 
 
 def _verify(data: bytes, media: Media, device: str, progress: Progress) -> None:
-    decoded = decode(data, device=device, max_pixels=media.pixel_count, progress=progress).media
-    if not np.array_equal(_samples(decoded), _samples(media)):
+    size = kinds.samples_of(media).size
+    decoded = decode(data, device=device, max_pixels=size, max_samples=size, progress=progress).media
+    if not np.array_equal(kinds.samples_of(decoded), kinds.samples_of(media)):
         raise FewbitsError("The file does not decode to what was encoded, so it is not kept. This is a fault of "
                            "fewbits or of the machine: please report it.")
 
 
-def _samples(media: Media) -> np.ndarray:
-    return media.samples if isinstance(media, ImageSet) else media.pixels
-
-
 def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_pixels: int = MAX_PIXELS,
-           progress: Progress = no_progress) -> Decoded:
+           max_samples: int = MAX_SAMPLES, progress: Progress = no_progress) -> Decoded:
     """Decodes a file.
 
     Args:
         allow_damage: decode what is intact of a file with several sections and report the rest.
+        max_pixels, max_samples: limits for pictures and sounds, checked before memory is taken: pixels of all images,
+            samples of all channels.
 
     Raises:
         StreamError: if the file is damaged, truncated, unknown, or larger than the limits.
         WeightsError: if it needs weights that are not installed.
     """
-    parsed = parse(data, device=device, allow_damage=allow_damage, max_pixels=max_pixels)
+    parsed = parse(data, device=device, allow_damage=allow_damage, max_pixels=max_pixels, max_samples=max_samples)
     media = parsed.codec.decode(parsed.stream, parsed.shape, progress)
     if isinstance(media, Image):
         media = Image(media.pixels, parsed.profile)
@@ -163,7 +165,7 @@ def decode_one(data: bytes, number: int, *, device: str = "cpu", max_pixels: int
     """
     parsed = parse(data, device=device, allow_damage=True, max_pixels=max_pixels)
     if not isinstance(parsed.codec, ImageSetCodec):
-        raise InputError("The file holds one picture, not a set of images to choose from.")
+        raise InputError(f"The file holds {kinds.IN_WORDS[parsed.codec.kind]}, not a set of images to choose from.")
     if not 0 <= number < parsed.shape["count"]:
         raise InputError(f"There is no image {number}; the file has {parsed.shape['count']}, counted from 0.")
     return parsed.codec.decode_one(parsed.stream, parsed.shape, number)
@@ -189,52 +191,23 @@ class Parsed:
     sections: int
 
 
-def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_pixels: int = MAX_PIXELS) -> Parsed:
+def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_pixels: int = MAX_PIXELS,
+          max_samples: int = MAX_SAMPLES) -> Parsed:
     """Everything about a file that has to be right before a codec sees it; arguments and errors as `decode`."""
     box = container.read(data, registry.settings_of_number)
     damaged = [i for i, section in enumerate(box.sections) if not section.intact]
     if damaged and not allow_damage:
         raise DamagedError(f"{len(damaged)} of {len(box.sections)} sections of the file are damaged or missing; "
                            "the others can be decoded where damage is allowed.")
-    shape = shape_of(box.header)
-    if _pixels(shape) > max_pixels:
-        raise LimitError(f"The {'images have' if 'count' in shape else 'picture has'} {_described(shape)} pixels, more "
-                         f"than the limit of {max_pixels}: raise the limit if you trust the file.")
+    shape = kinds.shape_of(box.header)
+    kinds.check_limits(box.header.kind, shape, max_pixels, max_samples)
     entry = registry.entry_of_number(box.header.codec)
     if box.header.kind != entry.kind:
         raise DamagedError(f"The file says {box.header.kind}, but its codec {entry.name} is for {entry.kind}.")
     codec = registry.create(entry.name, device).for_weights(box.header.weights)
     sections = [box.section(i) if section.intact else None for i, section in enumerate(box.sections)]
-    profile = _profile(sections.pop(0)) if shape["profile"] else None
+    profile = _profile(sections.pop(0)) if shape.get("profile") else None
     return Parsed(codec, Stream(box.header.settings, sections), shape, profile, damaged, len(box.sections))
-
-
-def _pixels(shape: dict[str, int]) -> int:
-    """Pixels of a picture, or of all images of a set."""
-    return shape["width"] * shape["height"] * shape.get("count", 1)
-
-
-def _described(shape: dict[str, int]) -> str:
-    sides = f"{shape['width']} x {shape['height']}"
-    return f"{shape['count']} x {sides}" if "count" in shape else sides
-
-
-def shape_of(header: container.Header) -> dict[str, int]:
-    """Width, height, channels, bits and presence of a colour profile, and the count of a set of images.
-
-    Raises:
-        DamagedError: if they make no sense.
-    """
-    if header.kind == "images":
-        if header.media["channels"] not in (1, 3):
-            raise DamagedError(f"The file names {header.media['channels']} channels, which sets of images cannot have.")
-        return {**header.media, "bits": 8, "profile": 0}
-    layout = header.media["layout"]
-    shape = {"width": header.media["width"], "height": header.media["height"], "channels": layout & 7,
-             "bits": 16 if layout & LAYOUT_WIDE else 8, "profile": int(bool(layout & LAYOUT_PROFILE))}
-    if shape["channels"] not in (1, 2, 3, 4) or (shape["bits"] == 16 and shape["channels"] != 1):
-        raise DamagedError(f"The file names a sample layout ({layout}) that does not exist.")
-    return shape
 
 
 def _profile(section: bytes | None) -> bytes | None:
@@ -248,10 +221,10 @@ def info(data: bytes) -> dict[str, object]:
     """What the header and the sections say, without decoding. Raises `StreamError`."""
     box = container.read(data, registry.settings_of_number)
     entry = registry.entry_of_number(box.header.codec)
-    shape = shape_of(box.header)
+    kind, shape = box.header.kind, kinds.shape_of(box.header)
     return {
-        "codec": entry.name, "family": entry.family, "kind": box.header.kind, "lossless": entry.lossless, **shape,
+        "codec": entry.name, "family": entry.family, "kind": kind, "lossless": entry.lossless, **shape,
         "weights": box.header.weights.hex(), "settings": dict(box.header.settings),
         "sections": [{"offset": s.offset, "length": s.length, "intact": s.intact} for s in box.sections],
-        "bytes": len(data), "bits_per_pixel": 8 * len(data) / _pixels(shape), "header_bytes": box.header_size,
+        "bytes": len(data), **kinds.rate_of(kind, shape, len(data)), "header_bytes": box.header_size,
     }

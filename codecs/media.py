@@ -1,5 +1,7 @@
 """Pictures as arrays, and how files become them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -81,17 +83,12 @@ class Image:
         """
         name = source if isinstance(source, str | Path) else "the input"
         try:
-            # Pillow's own limit is a global; ours is checked from the header before any pixel is decoded
-            limit, PillowImage.MAX_IMAGE_PIXELS = PillowImage.MAX_IMAGE_PIXELS, None
-            try:
-                with PillowImage.open(source) as file:
-                    if file.width * file.height > max_pixels:
-                        raise InputError(f"{name} has {file.width} x {file.height} pixels, more than the limit of "
-                                         f"{max_pixels}: raise the limit if you trust the file.")
-                    file.load()
-                    return cls.from_pillow(file)
-            finally:
-                PillowImage.MAX_IMAGE_PIXELS = limit
+            with _opened(source) as file:
+                if file.width * file.height > max_pixels:
+                    raise InputError(f"{name} has {file.width} x {file.height} pixels, more than the limit of "
+                                     f"{max_pixels}: raise the limit if you trust the file.")
+                file.load()
+                return cls.from_pillow(file)
         except FileNotFoundError:
             raise InputError(f"There is no file {name}.") from None
         except UnidentifiedImageError:
@@ -123,6 +120,29 @@ class Image:
             return PillowImage.fromarray(self.pixels[..., 0])
         return PillowImage.fromarray(self.pixels[..., 0] if self.channels == 1 else self.pixels,
                                      mode=_CHANNEL_MODES[self.channels])
+
+
+def is_picture(source: str | Path | IO[bytes]) -> bool:
+    """Whether Pillow knows what a file begins with, however it goes on. Raises `InputError` where there is no file."""
+    try:
+        with _opened(source):
+            return True
+    except FileNotFoundError:
+        raise InputError(f"There is no file {source}.") from None
+    except (OSError, SyntaxError, ValueError):
+        return False
+
+
+@contextmanager
+def _opened(source: str | Path | IO[bytes]) -> Iterator[PillowImage.Image]:
+    """The picture before its pixels are decoded; how many they are is for the caller to check."""
+    # Pillow's own limit is a global
+    limit, PillowImage.MAX_IMAGE_PIXELS = PillowImage.MAX_IMAGE_PIXELS, None
+    try:
+        with PillowImage.open(source) as file:
+            yield file
+    finally:
+        PillowImage.MAX_IMAGE_PIXELS = limit
 
 
 def _samples(picture: PillowImage.Image) -> np.ndarray:

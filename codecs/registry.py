@@ -55,9 +55,16 @@ _ENTRIES = (
         settings=(),
         factory="fewbits.codecs.circuit.codec:CircuitTreeCodec",
     ),
+    Entry(
+        name="speech", number=5, kind="audio", family="hierarchical", lossless=False,
+        about="speech at about 1.5 to 9 kbit/s: networks over an MDCT, exact entropy models, one set of weights",
+        settings=(Field("quality", "u8", 0, 128), Field("gain", "u8", 0, 255)),
+        factory="fewbits.codecs.audio.codec:SpeechCodec",
+    ),
 )
 _BY_NAME = {e.name: e for e in _ENTRIES}
 _BY_NUMBER = {e.number: e for e in _ENTRIES}
+_DEFAULTS = {"image": "hyperprior", "images": "circuit-tree", "audio": "speech"}
 
 
 def names(kind: str | None = None) -> list[str]:
@@ -75,6 +82,11 @@ def entry(name: str) -> Entry:
     if name not in _BY_NAME:
         raise InputError(f"There is no codec {name!r}; there are: {', '.join(_BY_NAME)}.")
     return _BY_NAME[name]
+
+
+def default(kind: str) -> str:
+    """Name of the codec that codes media of a kind where none is asked for."""
+    return _DEFAULTS[kind]
 
 
 def entry_of_number(number: int) -> Entry:

@@ -8,13 +8,12 @@ import numpy as np
 import soundfile
 import soxr
 
+from fewbits.entropy.container import MAX_RATE
 from fewbits.errors import InputError
 
 MAX_SAMPLES = 400_000_000
 """Sounds with more samples than this, all channels together, are refused unless the caller raises the limit."""
 
-MAX_RATE = 1_000_000
-"""Samples a second in each channel, beyond which a rate is taken for damage."""
 
 # What libsndfile is asked to read: RIFF and RF64 (WAV), fLaC, OggS, FORM (AIFF). It knows MP3 too, but repairs damage
 # in silence; FFmpeg, which gets everything else, reports it.

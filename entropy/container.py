@@ -18,6 +18,8 @@ VERSION = 1
 MAX_SECTIONS = 1 << 20
 MAX_SIDE = (1 << 31) - 1
 MAX_SECTION_LENGTH = 1 << 40
+MAX_COUNT = 1 << 40  # samples of a sound in each channel
+MAX_RATE = 1_000_000
 CRC_BYTES = 4
 WEIGHTS_BYTES = 8
 
@@ -54,6 +56,8 @@ MEDIA_FIELDS = {
               Field("height", "varint", 1, MAX_SIDE)),
     "images": (Field("channels", "u8", 1, 3), Field("width", "varint", 1, MAX_SIDE),
                Field("height", "varint", 1, MAX_SIDE), Field("count", "varint", 1, MAX_SIDE)),
+    "audio": (Field("rate", "varint", 1, MAX_RATE), Field("channels", "u8", 1, 255),
+              Field("count", "varint", 1, MAX_COUNT)),
 }
 
 # How files of other kinds begin, for a helpful sentence: (offset, bytes, name).
@@ -244,6 +248,16 @@ def write(header: Header, settings_fields: tuple[Field, ...], sections: Sequence
     for number, section in enumerate(sections):
         parts += [_checksum(base, number, section).to_bytes(CRC_BYTES, "little"), section]
     return b"".join(parts)
+
+
+def size_of_sections(lengths: Sequence[int]) -> int:
+    """Bytes by which sections make a file longer than one empty section would, with what each costs beside its bytes.
+
+    Args:
+        lengths: bytes of each section, at least one.
+    """
+    listed = [len(lengths), *lengths[:-1]] if len(lengths) > 1 else []
+    return sum(lengths) + CRC_BYTES * (len(lengths) - 1) + sum(len(write_varint(number)) for number in listed)
 
 
 def _checksum(base: int, number: int, section: bytes | memoryview) -> int:

@@ -38,6 +38,11 @@ class Anchor:
     alpha: bool = True
     sixteen_bit: bool = False
 
+    @property
+    def whole(self) -> bool:
+        """Whether settings must be whole numbers."""
+        return True
+
     def encode(self, image: Image, setting: int) -> bytes:
         """A whole file. Raises `InputError` where this Pillow cannot write such a file."""
         options = {self.knob: setting, **self.options}

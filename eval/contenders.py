@@ -1,29 +1,36 @@
 """Neural codecs and classical anchors behind one face, so that they are measured alike."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Generic
 
-from fewbits.codecs.media import Image
+from fewbits.codecs.codec import MediaT
 from fewbits.errors import InputError
 from fewbits.eval.anchors import ANCHORS, Anchor
+from fewbits.eval.sound_anchors import SOUND_ANCHORS, SoundAnchor
+from fewbits.eval.trip import there_and_back
 
 NEURAL_SETTINGS = tuple(range(0, 101, 10))
 LOSSLESS_SETTINGS = (1, 3, 5, 7, 9)
 
+_ANCHORS: Mapping[str, Mapping[str, Anchor | SoundAnchor]] = {"image": ANCHORS, "audio": SOUND_ANCHORS}
+_THINGS = {"image": "pictures", "audio": "sounds"}
+
 
 @dataclass(frozen=True)
-class Contender:
-    """A codec that takes part in an evaluation.
+class Contender(Generic[MediaT]):
+    """A codec that takes part in an evaluation, of pictures (`Image`) or of sounds (`Audio`).
 
     Attributes:
         name, about: its name on the command line, one line for people.
         neural: whether it is one of the codecs of fewbits.
         suffix: end of its file names.
-        settings: the spread taken where none is asked for. Of lossless codecs, settings are efforts.
+        settings: the spread taken where none is asked for. Of lossless codecs, settings are efforts, of classical ones
+            for sounds kbit/s.
         low, high, whole: range of settings, and whether they must be whole numbers.
-        encode: (picture, setting, effort) to a whole file and, for neural codecs, the model's own estimate in bits.
-        decode: a whole file to the picture.
+        encode: (media, setting, effort) to a whole file and, for neural codecs, the model's own estimate in bits.
+        decode: a whole file to media.
     """
 
     name: str
@@ -34,44 +41,54 @@ class Contender:
     low: float
     high: float
     whole: bool
-    encode: Callable[[Image, float, int], tuple[bytes, float | None]]
-    decode: Callable[[bytes], Image]
+    encode: Callable[[MediaT, float, int], tuple[bytes, float | None]]
+    decode: Callable[[bytes], MediaT]
+
+    def trip(self, media: MediaT, setting: float, effort: int, folder: Path) -> tuple[MediaT, dict[str, Any]]:
+        """Writes a file into the folder, reads it and decodes it.
+
+        Returns:
+            What was decoded, and for its record `bytes`, `encode_s` and `decode_s`, as `trip.there_and_back` gives
+            them, and for neural codecs `estimate_bits`.
+        """
+        estimate = None
+
+        def encode() -> bytes:
+            nonlocal estimate
+            data, estimate = self.encode(media, setting, effort)
+            return data
+
+        decoded, record = there_and_back(encode, self.decode, folder / f"coded{self.suffix}")
+        return decoded, record | ({"estimate_bits": estimate} if self.neural else {})
 
 
-class Configurable(Protocol):
-    """A codec with settings: its name, their range, and whether they must be whole numbers."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def whole(self) -> bool: ...
+def available(kind: str = "image") -> list[str]:
+    """Names of everything that can be evaluated on "image" or "audio": the codecs of fewbits, then the anchors."""
+    return [*_neural_entries(kind), *_ANCHORS[kind]]
 
 
-def available() -> list[str]:
-    """Names of everything that can be evaluated: the codecs of fewbits, then the anchors."""
-    return [*_neural_entries(), *ANCHORS]
-
-
-def contender(name: str) -> Contender:
-    """The codec of this name; raises `InputError` where there is none for pictures."""
+def contender(name: str, kind: str = "image") -> Contender[Any]:
+    """The codec of this name for "image" or "audio"; raises `InputError` where there is none."""
     from fewbits.codecs import registry
 
-    if name in ANCHORS:
-        return _from_anchor(ANCHORS[name])
-    neural = _neural_entries()
+    if name in _ANCHORS[kind]:
+        return _from_anchor(_ANCHORS[kind][name])
+    neural = _neural_entries(kind)
+    if name in neural:
+        return _from_registry(name, **neural[name])
     if name in registry.names("images"):
-        raise InputError(f"{name} is for sets of images, not for pictures one by one.")
-    if name not in neural:
-        raise InputError(f"There is no codec {name!r} to evaluate; there are: {', '.join(available())}.")
-    return _from_registry(name, **neural[name])
+        raise InputError(f"{name} is for sets of images, not for {_THINGS[kind]} one by one.")
+    raise InputError(f"There is no codec {name!r} for {_THINGS[kind]}; there are: {', '.join(available(kind))}.")
 
 
-def parse_codec(text: str) -> tuple[str, list[float] | None]:
-    """Reads `NAME` or `NAME@SETTING,SETTING...`.
+def entrant(name: str, settings: Sequence[float] | None, kind: str = "image") -> tuple[Contender[Any], list[float]]:
+    """A codec and its settings, those of its own spread for None; raises `InputError` for what does not exist."""
+    codec = contender(name, kind)
+    return codec, check_settings(codec, codec.settings if settings is None else settings)
+
+
+def parse_codec(text: str, kind: str = "image") -> tuple[str, list[float] | None]:
+    """Reads `NAME` or `NAME@SETTING,SETTING...` of a codec for "image" or "audio".
 
     Returns:
         The name, and the settings or None for the codec's own spread.
@@ -79,12 +96,12 @@ def parse_codec(text: str) -> tuple[str, list[float] | None]:
     Raises:
         InputError: for unknown names and for settings that the codec does not have.
     """
-    name, settings = split_codec(text)
-    codec = contender(name)
+    name, settings = _split_codec(text)
+    codec = contender(name, kind)
     return name, None if settings is None else check_settings(codec, settings)
 
 
-def split_codec(text: str) -> tuple[str, list[float] | None]:
+def _split_codec(text: str) -> tuple[str, list[float] | None]:
     """The parts of `NAME` or `NAME@SETTING,SETTING...`; raises `InputError` for settings that are no numbers."""
     name, at, rest = text.partition("@")
     if not at:
@@ -95,7 +112,7 @@ def split_codec(text: str) -> tuple[str, list[float] | None]:
         raise InputError(f"{text!r} should be a codec and its settings, such as {name}@20,40.") from None
 
 
-def check_settings(codec: Configurable, settings: Sequence[float]) -> list[float]:
+def check_settings(codec: Contender[Any], settings: Sequence[float]) -> list[float]:
     """The settings in ascending order, each once; raises `InputError` for those that the codec does not have."""
     if not settings:
         raise InputError(f"Give at least one setting for {codec.name}, or none and no @.")
@@ -106,36 +123,36 @@ def check_settings(codec: Configurable, settings: Sequence[float]) -> list[float
     return sorted(set(settings))
 
 
-def _from_anchor(anchor: Anchor) -> Contender:
-    def encode(image: Image, setting: float, effort: int) -> tuple[bytes, None]:
-        return anchor.encode(image, int(setting)), None
+def _from_anchor(anchor: Any) -> Contender[Any]:
+    def encode(media: Any, setting: float, effort: int) -> tuple[bytes, None]:
+        return anchor.encode(media, int(setting) if anchor.whole else setting), None
 
-    return Contender(anchor.name, anchor.about, False, anchor.suffix, anchor.settings, anchor.low, anchor.high, True,
-                     encode, anchor.decode)
+    return Contender(anchor.name, anchor.about, False, anchor.suffix, anchor.settings, anchor.low, anchor.high,
+                     anchor.whole, encode, anchor.decode)
 
 
-def _from_registry(name: str, about: str, lossless: bool) -> Contender:
-    def encode(image: Image, setting: float, effort: int) -> tuple[bytes, float | None]:
+def _from_registry(name: str, about: str, lossless: bool) -> Contender[Any]:
+    def encode(media: Any, setting: float, effort: int) -> tuple[bytes, float | None]:
         from fewbits.codecs import files
         from fewbits.codecs.codec import Target
 
         # whoever evaluates decodes and compares anyway
         target = Target(effort=int(setting), verify=False) if lossless else Target(quality=setting, effort=effort)
-        encoded = files.encode(image, name, target)
+        encoded = files.encode(media, name, target)
         return encoded.data, encoded.estimate_bits
 
-    def decode(data: bytes) -> Image:
+    def decode(data: bytes) -> Any:
         from fewbits.codecs import files
 
-        return files.decode(data).image
+        return files.decode(data).media
 
     settings, low, high = (LOSSLESS_SETTINGS, 1, 9) if lossless else (NEURAL_SETTINGS, 0, 100)
     return Contender(name, about, True, ".fwb", settings, low, high, lossless, encode, decode)
 
 
-def _neural_entries() -> dict[str, dict[str, Any]]:
-    """The codecs for pictures: a line about each, and whether it is lossless, by name."""
+def _neural_entries(kind: str) -> dict[str, dict[str, Any]]:
+    """The codecs of fewbits for a kind of media: a line about each, and whether it is lossless, by name."""
     from fewbits.codecs import registry
 
     return {str(e["name"]): {key: e[key] for key in ("about", "lossless")} for e in registry.describe()
-            if e["kind"] == "image"}
+            if e["kind"] == kind}

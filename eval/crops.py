@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -25,15 +26,30 @@ class Crop:
     psnr: float
     pixels: np.ndarray
 
+    @property
+    def caption(self) -> str:
+        return f"@{self.setting:.4g}: {self.bpp:.3f} bpp, {self.psnr:.2f} dB"
+
+
+class Shown(Protocol):
+    """What a codec made of a file, to look at: (h, w, 3) uint8 and a few words about it."""
+
+    @property
+    def codec(self) -> str: ...
+    @property
+    def pixels(self) -> np.ndarray: ...
+    @property
+    def caption(self) -> str: ...
+
 
 @dataclass(frozen=True)
 class CropRow:
-    """The same part of one picture: the source's pixels (h, w, 3) uint8 and what each codec made of it."""
+    """The same part of one file, at about one rate: the source's pixels (h, w, 3) uint8 and what codecs made of it."""
 
     file: str
     rate: float
     source: np.ndarray
-    crops: tuple[Crop, ...]
+    crops: tuple[Shown, ...]
 
 
 def take_crops(result: Result, paths: Sequence[str | Path], rate: float = 0.3, count: int = 3, side: int = 256,
@@ -76,14 +92,14 @@ def _window(image: Image, side: int) -> tuple[slice, slice]:
     return slice(top, top + side), slice(left, left + side)
 
 
-def _setting_at(codec: Contender, measured: list[tuple[float, float]], rate: float) -> float:
+def _setting_at(codec: Contender[Image], measured: list[tuple[float, float]], rate: float) -> float:
     """Setting at which a codec should come to a rate, from its measured (bits per pixel, setting)."""
     logs, settings = zip(*sorted((math.log(bpp), setting) for bpp, setting in measured), strict=True)
     setting = float(np.interp(math.log(rate), logs, settings))
     return round(setting) if codec.whole else setting
 
 
-def _crop(codec: Contender, setting: float, image: Image, effort: int, window: tuple[slice, slice]) -> Crop:
+def _crop(codec: Contender[Image], setting: float, image: Image, effort: int, window: tuple[slice, slice]) -> Crop:
     data, _ = codec.encode(image, setting, effort)
     decoded = codec.decode(data).rgb()
     bpp = 8 * len(data) / (image.width * image.height)

@@ -3,13 +3,14 @@
 import json
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fewbits.errors import InputError
-from fewbits.eval.metrics import METRICS, metric
+from fewbits.eval.medium import medium_of, metric_of
+from fewbits.eval.metrics import METRICS
 
 Result = Mapping[str, Any]
 """What `evaluate` returns, or the same read from JSON."""
@@ -17,10 +18,10 @@ Result = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Point:
-    """A mean over files at one setting: bits per pixel and value of the metric."""
+    """A mean over files at one setting: rate (bits per pixel, or kbit/s of sounds) and value of the metric."""
 
     setting: float | None
-    bpp: float
+    rate: float
     value: float
 
 
@@ -71,7 +72,17 @@ class BDRow:
 
 def metrics_of(result: Result) -> list[str]:
     """Metrics that the records hold, in their order."""
-    return [name for name in METRICS if any(name in r["metrics"] for r in result["records"])]
+    return [name for name in medium_of(result).metrics if any(name in r["metrics"] for r in result["records"])]
+
+
+def plotted_metrics(result: Result) -> list[str]:
+    """Those that get a plot."""
+    return [name for name in metrics_of(result) if name in medium_of(result).plotted]
+
+
+def compared_metrics(result: Result) -> list[str]:
+    """Those under which codecs get delta rates."""
+    return [name for name in metrics_of(result) if name in medium_of(result).compared]
 
 
 def codecs_of(result: Result) -> list[str]:
@@ -80,12 +91,13 @@ def codecs_of(result: Result) -> list[str]:
 
 
 def mean_curves(result: Result, name: str) -> list[Curve]:
-    """Curves of all codecs under a metric: bits per pixel and metric averaged over files for each setting.
+    """Curves of all codecs under a metric: rate and metric averaged over files for each setting.
 
     All means are over the same files: those for which every setting has a value, settings aside where no file has
     one. So too small a picture leaves the MS-SSIM curves, and one that came back exactly leaves them all. Codecs
     without any point, as lossless ones, are left out.
     """
+    key = medium_of(result).rate
     cells: dict[tuple[str, float], dict[str, Mapping[str, Any]]] = {}
     for r in result["records"]:
         cell = cells.setdefault((r["codec"], r["setting"]), {})
@@ -96,9 +108,9 @@ def mean_curves(result: Result, name: str) -> list[Curve]:
     curves: dict[str, list[Point]] = {}
     for (codec, setting), cell in cells.items():
         if files:
-            bpp = sum(cell[f]["bpp"] for f in files) / len(files)
+            rate = sum(cell[f][key] for f in files) / len(files)
             value = sum(cell[f]["metrics"][name] for f in files) / len(files)
-            curves.setdefault(codec, []).append(Point(setting, bpp, value))
+            curves.setdefault(codec, []).append(Point(setting, rate, value))
     return [Curve(codec, name, _by_rate(points), len(files)) for codec, points in curves.items()]
 
 
@@ -130,42 +142,44 @@ def bd_rate(anchor: Curve, test: Curve) -> BDRate:
     """
     import bjontegaard  # brings matplotlib
 
-    scale = metric(test.metric).scale
-    base, _ = undominated(anchor.points)
-    points, dropped = undominated(test.points)
+    scale = metric_of(test.metric).scale
+    base, _ = undominated(anchor.points, scale)
+    points, dropped = undominated(test.points, scale)
     lost = tuple(p.setting for p in dropped)
     if min(len(base), len(points)) < 2:
         return BDRate(None, dropped=lost, reason="fewer than two points that rise with rate")
-    low, high = max(base[0].value, points[0].value), min(base[-1].value, points[-1].value)
-    if low >= high:
+    low, high = max(base[0].value, points[0].value, key=scale), min(base[-1].value, points[-1].value, key=scale)
+    if scale(low) >= scale(high):
         return BDRate(None, dropped=lost, reason="no quality that both curves reach")
-    whole = scale(max(base[-1].value, points[-1].value)) - scale(min(base[0].value, points[0].value))
+    ends = [scale(p.value) for p in (base[0], base[-1], points[0], points[-1])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a small overlap, which is in the result
         percent = bjontegaard.bd_rate(
-            [p.bpp for p in base], [scale(p.value) for p in base],
-            [p.bpp for p in points], [scale(p.value) for p in points],
+            [p.rate for p in base], [scale(p.value) for p in base],
+            [p.rate for p in points], [scale(p.value) for p in points],
             method="pchip", require_matching_points=False, min_overlap=0,
         )
-    return BDRate(float(percent), low, high, (scale(high) - scale(low)) / whole, lost)
+    return BDRate(float(percent), low, high, (scale(high) - scale(low)) / (max(ends) - min(ends)), lost)
 
 
 def bd_table(result: Result, anchor: str = "avif-psnr", published: Iterable[Curve] = ()) -> list[BDRow]:
-    """Delta rates of every measured and published curve against a measured anchor, fewest bits (in PSNR) first.
+    """Delta rates of every measured and published curve against a measured anchor, fewest bits (in the first metric,
+    PSNR of pictures) first.
 
     Published curves are means over their own files: beside the result they mean something where it has the same.
     """
-    names = metrics_of(result)
+    names = compared_metrics(result)
     measured = {name: {c.codec: c for c in mean_curves(result, name)} for name in names}
+    thing = medium_of(result).thing
     lossless = {codec: all(r["exact"] for r in result["records"] if r["codec"] == codec) for codec in codecs_of(result)}
     rows = {codec: BDRow(codec, {
         name: BDRate(None, reason="lossless") if exact else
-        _rate_or_reason(measured[name], anchor, measured[name].get(codec)) for name in names
+        _rate_or_reason(measured[name], anchor, measured[name].get(codec), thing) for name in names
     }) for codec, exact in lossless.items()}
     for curve in published:
         if curve.metric in names:
             row = rows.setdefault(f"{curve.codec}\n{curve.source}", BDRow(curve.codec, {}, curve.source))
-            row.rates[curve.metric] = _rate_or_reason(measured[curve.metric], anchor, curve)
+            row.rates[curve.metric] = _rate_or_reason(measured[curve.metric], anchor, curve, thing)
 
     def key(row: BDRow) -> float:
         figures = [row.rates[n].percent for n in names if n in row.rates]
@@ -174,24 +188,25 @@ def bd_table(result: Result, anchor: str = "avif-psnr", published: Iterable[Curv
     return sorted(rows.values(), key=key)
 
 
-def undominated(points: Sequence[Point]) -> tuple[list[Point], list[Point]]:
-    """Points whose quality rises with rate, and those left out.
+def undominated(points: Sequence[Point],
+                quality: Callable[[float], float] = float) -> tuple[list[Point], list[Point]]:
+    """Points whose quality, a function of their value, rises with rate, and those left out.
 
     A point is left out where another has no more bits and no less quality; interpolation needs the rest alone.
     """
     kept: list[Point] = []
     dropped: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.bpp, -p.value)):
-        (dropped if kept and point.value <= kept[-1].value else kept).append(point)
+    for point in sorted(points, key=lambda p: (p.rate, -quality(p.value))):
+        (dropped if kept and quality(point.value) <= quality(kept[-1].value) else kept).append(point)
     return kept, dropped
 
 
-def _rate_or_reason(measured: Mapping[str, Curve], anchor: str, curve: Curve | None) -> BDRate:
+def _rate_or_reason(measured: Mapping[str, Curve], anchor: str, curve: Curve | None, thing: str) -> BDRate:
     """A delta rate, or why there is none."""
-    if anchor not in measured:
+    if measured and anchor not in measured:
         return BDRate(None, reason=f"{anchor} was not measured")
-    if curve is None:
-        return BDRate(None, reason="no points that all pictures have")
+    if curve is None or not measured:
+        return BDRate(None, reason=f"no points that all {thing}s have")
     return bd_rate(measured[anchor], curve)
 
 
@@ -207,4 +222,4 @@ def _published(entry: Mapping[str, Any]) -> list[Curve]:
 
 
 def _by_rate(points: Iterable[Point]) -> tuple[Point, ...]:
-    return tuple(sorted(points, key=lambda p: p.bpp))
+    return tuple(sorted(points, key=lambda p: p.rate))

@@ -3,7 +3,7 @@
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,9 @@ import numpy as np
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.media import Image
 from fewbits.errors import FewbitsError, InputError
-from fewbits.eval.contenders import Contender, check_settings, contender
+from fewbits.eval.contenders import Contender, entrant
 from fewbits.eval.environment import describe_environment
 from fewbits.eval.metrics import METRICS, metric
-from fewbits.eval.trip import there_and_back
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm")
 _WARM_UP_SIDE = 256
@@ -44,8 +43,7 @@ def evaluate(
     Raises:
         InputError: for unknown names and settings, and for files that cannot be read or coded.
     """
-    entrants = [(c, check_settings(c, settings or c.settings))
-                for c, settings in ((contender(name), settings) for name, settings in codecs)]
+    entrants = [entrant(name, settings) for name, settings in codecs]
     for name in metrics:
         metric(name)
     sources = expand(paths)
@@ -60,7 +58,7 @@ def evaluate(
     return {"environment": describe_environment() | {"effort": effort}, "records": records}
 
 
-def expand(paths: Sequence[str | Path], suffixes: Sequence[str] = PICTURE_SUFFIXES,
+def expand(paths: Sequence[str | Path], suffixes: Collection[str] = PICTURE_SUFFIXES,
            kind: str = "picture") -> dict[str, Path]:
     """Pictures, or files of another kind, among paths and in folders, by the name that they have in records.
 
@@ -94,8 +92,8 @@ def named(files: Sequence[Path]) -> dict[str, Path]:
     return {p.resolve().relative_to(shared).as_posix(): p for p in files}
 
 
-def _runs(sources: dict[str, Path], entrants: list[tuple[Contender, list[float]]],
-          effort: int) -> Iterator[tuple[str, Contender, float, Image]]:
+def _runs(sources: dict[str, Path], entrants: list[tuple[Contender[Image], list[float]]],
+          effort: int) -> Iterator[tuple[str, Contender[Image], float, Image]]:
     """Everything to measure, file by file so that one picture is in memory at a time."""
     cold = {codec.name for codec, _ in entrants}
     for name, path in sources.items():
@@ -108,36 +106,26 @@ def _runs(sources: dict[str, Path], entrants: list[tuple[Contender, list[float]]
                 yield name, codec, setting, image
 
 
-def _warm_up(codec: Contender, image: Image, setting: float) -> None:
+def _warm_up(codec: Contender[Image], image: Image, setting: float) -> None:
     """Codes a corner with the least effort, so that imports, weights and compilation do not count as coding."""
     corner = np.ascontiguousarray(image.pixels[:_WARM_UP_SIDE, :_WARM_UP_SIDE])
     codec.decode(codec.encode(Image(corner), setting, 1)[0])
 
 
-def _measure(codec: Contender, setting: float, image: Image, effort: int, metrics: Sequence[str],
+def _measure(codec: Contender[Image], setting: float, image: Image, effort: int, metrics: Sequence[str],
              folder: Path) -> dict[str, object]:
     """One record, without what names it."""
-    estimate = None
-
-    def encode() -> bytes:
-        nonlocal estimate
-        data, estimate = codec.encode(image, setting, effort)
-        return data
-
-    decoded, trip = there_and_back(encode, codec.decode, folder / f"coded{codec.suffix}")
+    decoded, trip = codec.trip(image, setting, effort, folder)
     if decoded.pixels.shape[:2] != image.pixels.shape[:2]:
         raise FewbitsError(f"{codec.name} gave back {decoded.width} x {decoded.height} pixels of a picture of "
                            f"{image.width} x {image.height}.")
     source, result = image.rgb(), decoded.rgb()
-    record: dict[str, object] = {
+    return {
         **trip,
         "bpp": 8 * trip["bytes"] / (image.width * image.height),
         "metrics": {name: _finite(METRICS[name].compute(source, result)) for name in metrics},
         "exact": decoded.bits == image.bits and np.array_equal(decoded.pixels, image.pixels),
     }
-    if codec.neural:
-        record["estimate_bits"] = estimate
-    return record
 
 
 def _finite(value: float | None) -> float | None:

@@ -142,7 +142,7 @@ def _entrant(text: str) -> SetContender:
     return _XZ if name == _XZ.name else _from_registry(name)
 
 
-def _in_mosaics(codec: Contender, settings: Sequence[float]) -> SetContender:
+def _in_mosaics(codec: Contender[Image], settings: Sequence[float]) -> SetContender:
     """A codec for pictures."""
     def encode(picture: Image, setting: float, effort: int) -> bytes:
         return codec.encode(picture, setting, effort)[0]

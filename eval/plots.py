@@ -10,21 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from fewbits.eval.curves import Curve
-from fewbits.eval.metrics import metric
+from fewbits.eval.medium import PICTURES, SOUNDS, less_is_better, metric_of
 
 # matplotlib knows no CSS: it draws in stand-in colours, and the page's own take their place afterwards
 _INK, _FAINT, _GRID = "#010101", "#020202", "#030303"
 _SERIES = tuple(f"#0401{i:02x}" for i in range(10))
 _VARIABLES = {_INK: "--ink", _FAINT: "--faint", _GRID: "--line"} | {c: f"--series-{i}" for i, c in enumerate(_SERIES)}
 _MARKERS = "osD^vPX<>h"
-_RATE_TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20)
 _LABEL_LENGTH = 36
 _LABEL_GAP = 0.028  # of the height of the plot, between labels of published curves
 
 
 def rate_distortion_svg(curves: Sequence[Curve], emphasised: Sequence[str], order: Sequence[str],
                         published: Sequence[Curve] = ()) -> str:
-    """A plot of curves under one metric over bits per pixel, as an `<svg>` element.
+    """A plot of curves under one metric over the rate, as an `<svg>` element.
 
     Args:
         curves: what was measured, all under one metric; at least one.
@@ -43,7 +42,7 @@ def rate_distortion_svg(curves: Sequence[Curve], emphasised: Sequence[str], orde
         for curve in curves:
             i = order.index(curve.codec)
             strong = curve.codec in emphasised
-            axes.plot([p.bpp for p in curve.points], [metric(name).scale(p.value) for p in curve.points],
+            axes.plot([p.rate for p in curve.points], [metric_of(name).scale(p.value) for p in curve.points],
                       color=_SERIES[i % len(_SERIES)], marker=_MARKERS[i % len(_MARKERS)], label=curve.codec,
                       linewidth=2.6 if strong else 1.4, markersize=7 if strong else 4.5, zorder=4 if strong else 3)
         axes.legend(loc="lower right", frameon=False)
@@ -52,33 +51,37 @@ def rate_distortion_svg(curves: Sequence[Curve], emphasised: Sequence[str], orde
 
 def _frame(axes: Axes, curves: Sequence[Curve]) -> None:
     """Axes that the measured curves fill."""
-    scale = metric(curves[0].metric).scale
-    rates = [p.bpp for c in curves for p in c.points]
+    name = curves[0].metric
+    medium = PICTURES if name in PICTURES.metrics else SOUNDS
+    scale, down = metric_of(name).scale, less_is_better(name)
+    rates = [p.rate for c in curves for p in c.points]
     values = [scale(p.value) for c in curves for p in c.points]
     margin = 0.04 * (max(values) - min(values)) or 1.0
     axes.set_xscale("log")
     axes.set_xlim(min(rates) / 1.08, max(rates) * 1.08)
     axes.set_ylim(min(values) - margin, max(values) + margin)
-    axes.xaxis.set_major_locator(FixedLocator(_RATE_TICKS))
+    axes.xaxis.set_major_locator(FixedLocator(medium.ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_locator(MaxNLocator(10, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(10, integer=medium is PICTURES))
+    if down:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):.3g}"))
     axes.grid(color=_GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.set_xlabel("bits per pixel, size of the file (logarithmic)")
-    axes.set_ylabel(metric(curves[0].metric).label)
+    axes.set_xlabel(f"{medium.axis}, size of the file (logarithmic)")
+    axes.set_ylabel(f"{metric_of(name).label}{' (less is better, and above)' if down else ''}")
 
 
 def _draw_published(axes: Axes, curves: Sequence[Curve]) -> None:
     """Grey lines, named in the right margin where there is room: labels that would touch are left out."""
     ends = []
     for curve in curves:
-        scale = metric(curve.metric).scale
-        xs, ys = [p.bpp for p in curve.points], [scale(p.value) for p in curve.points]
+        scale = metric_of(curve.metric).scale
+        xs, ys = [p.rate for p in curve.points], [scale(p.value) for p in curve.points]
         axes.plot(xs, ys, color=_FAINT, linewidth=0.8, alpha=0.55, zorder=1)
         inside = [(x, y) for x, y in zip(xs, ys, strict=True) if x <= axes.get_xlim()[1] and y <= axes.get_ylim()[1]]
         if inside:

@@ -13,8 +13,19 @@ from PIL import Image as PillowImage
 
 from fewbits.errors import InputError
 from fewbits.eval.crops import CropRow
-from fewbits.eval.curves import BDRate, BDRow, Curve, Result, bd_table, codecs_of, mean_curves, metrics_of
-from fewbits.eval.metrics import metric
+from fewbits.eval.curves import (
+    BDRate,
+    BDRow,
+    Curve,
+    Result,
+    bd_table,
+    codecs_of,
+    compared_metrics,
+    mean_curves,
+    metrics_of,
+    plotted_metrics,
+)
+from fewbits.eval.medium import SOUNDS, Medium, medium_of, metric_of
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1f24; --faint: #69727d; --line: #dde1e6;
@@ -44,15 +55,15 @@ summary { cursor: pointer; padding: .3rem 0; }
 """
 
 
-def write_html(result: Result, path: str | Path, anchor: str = "avif-psnr", published: Iterable[Curve] = (),
+def write_html(result: Result, path: str | Path, anchor: str | None = None, published: Iterable[Curve] = (),
                crops: Sequence[CropRow] = ()) -> None:
     """Writes the page.
 
     Args:
-        result: what `evaluate` returned, or the same read from JSON.
-        anchor: codec that rates are compared with.
+        result: what `evaluate`, of pictures or of sounds, returned, or the same read from JSON.
+        anchor: codec that rates are compared with; None for the usual one.
         published: curves to lay under the plots, from `curves.load_published`.
-        crops: from `crops.take_crops`.
+        crops: from `crops.take_crops`, or `spectrograms.take_spectrograms`.
 
     Raises:
         InputError: if the result holds no record, or the page cannot be written.
@@ -63,8 +74,8 @@ def write_html(result: Result, path: str | Path, anchor: str = "avif-psnr", publ
     body = [
         _head(result),
         *_plots(result, published),
-        _bd_section(result, anchor, published),
-        _crop_section(crops),
+        _bd_section(result, anchor or medium_of(result).anchor, published),
+        _crop_section(crops, medium_of(result)),
         _time_section(result),
         _point_section(result),
         _environment_section(result["environment"]),
@@ -82,34 +93,35 @@ def write_html(result: Result, path: str | Path, anchor: str = "avif-psnr", publ
 def _head(result: Result) -> str:
     environment = result["environment"]
     return (f"<h1>{_text(', '.join(codecs_of(result)))}</h1>"
-            + _note(f"{_pictures(len(_distinct(result, 'file')))}, {environment['date']}, fewbits "
-                    f"{environment['fewbits']}. Rates are sizes of files that were written, read and decoded."))
+            + _note(f"{_count(len(_distinct(result, 'file')), medium_of(result))}, {environment['date']}, fewbits "
+                    f"{environment['fewbits']}. Rates are sizes of files that were written, read and decoded.")
+            + "".join(_note(sentence) for sentence in result.get("notices", ())))
 
 
 def _plots(result: Result, published: Sequence[Curve]) -> list[str]:
     """A section for each metric."""
     from fewbits.eval.plots import rate_distortion_svg
 
-    total = len(_distinct(result, "file"))
+    total, medium = len(_distinct(result, "file")), medium_of(result)
     sections = []
-    for name in metrics_of(result):
-        curves = mean_curves(result, name)
+    for name in plotted_metrics(result):
+        curves, title = mean_curves(result, name), f"{metric_of(name).label} over rate"
         if not curves:
-            sections.append(_section(f"{metric(name).label} over rate", "No picture has a value at every setting.", ""))
+            sections.append(_section(title, f"No {medium.thing} has a value at every setting.", ""))
             continue
         files = curves[0].files
-        note = f"Means over {_pictures(files)}."
+        note = f"Means over {_count(files, medium)}."
         if files < total:
             note += f" {total - files} of {total} are left out: too small for the metric, or decoded exactly somewhere."
         if published:
             note += " Grey: published curves, means over the files of their sources."
         plot = rate_distortion_svg(curves, _neural(result), codecs_of(result), published)
-        sections.append(_section(f"{metric(name).label} over rate", note, plot))
+        sections.append(_section(title, note, plot))
     return sections
 
 
 def _bd_section(result: Result, anchor: str, published: Sequence[Curve]) -> str:
-    names = metrics_of(result)
+    names = compared_metrics(result)
     rows = bd_table(result, anchor, published)
     head = ["codec", *(f"{_short(name)}{part}" for name in names for part in ("", " range", " overlap"))]
 
@@ -125,7 +137,8 @@ def _bd_section(result: Result, anchor: str, published: Sequence[Curve]) -> str:
         text += (f"<details><summary>The {len(below)} published curves</summary>{note}"
                  f"{_table([*head, 'source'], below, (), words=True)}</details>")
     return _section(f"BD-rate against {anchor}",
-                    "Mean difference in rate at equal quality (Bjontegaard, PCHIP, MS-SSIM in dB) over the range of "
+                    "Mean difference in rate at equal quality (Bjontegaard, PCHIP"
+                    f"{', MS-SSIM in dB' if 'ms_ssim' in names else ''}) over the range of "
                     "quality that both curves cover; negative is fewer bits. Overlap is that range as a share of what "
                     "either curve covers: the smaller, the less the figure says.", text)
 
@@ -148,15 +161,18 @@ def _bd_notes(row: BDRow) -> str:
     return "; ".join(notes)
 
 
-def _crop_section(crops: Sequence[CropRow]) -> str:
+def _crop_section(crops: Sequence[CropRow], medium: Medium) -> str:
     if not crops:
         return ""
     text = ""
     for row in crops:
-        figures = [_figure(row.source, "source", row.file)]
-        figures += [_figure(c.pixels, c.codec, f"@{c.setting:.4g}: {c.bpp:.3f} bpp, {c.psnr:.2f} dB")
-                    for c in row.crops]
+        figures = [_figure(row.source, "source", row.file), *(_figure(c.pixels, c.codec, c.caption) for c in row.crops)]
         text += f'<h3>{_text(row.file)}</h3><div class="crops">{"".join(figures)}</div>'
+    if medium is SOUNDS:
+        return _section(f"Spectrograms at about {crops[0].rate:g} kbit/s",
+                        "The first channel's first seconds, from 0 Hz at the bottom to half the rate of the samples, "
+                        "over 65 dB. Each codec stands with the nearest of its settings; its rate is that of the whole "
+                        "sound.", text)
     return _section(f"Side by side at about {crops[0].rate:g} bits per pixel",
                     "The middle of each picture. Rate and PSNR are of the whole picture; a codec that does not go so "
                     "low or so high stands with its nearest setting.", text)
@@ -172,19 +188,25 @@ def _figure(pixels: np.ndarray, title: str, caption: str) -> str:
 
 
 def _time_section(result: Result) -> str:
-    """Seconds a picture, and how far files are above the models' own estimates."""
-    rows = []
+    """How long files take, and how far they are above the models' own estimates."""
+    sounds, rows = medium_of(result) is SOUNDS, []
     for codec in codecs_of(result):
         records = [r for r in result["records"] if r["codec"] == codec]
-        rows.append([codec, *(_seconds([r[key] for r in records]) for key in ("encode_s", "decode_s")),
-                     _over_estimate(records)])
-    return _section("Time", "Wall seconds a picture, mean (least to most); anchors encode in one thread. Over "
-                    "estimate: what a file has beyond the model's own estimate of its size, the largest case.",
+        times = [_times_real_time(records, key) if sounds else _seconds([r[key] for r in records])
+                 for key in ("encode_s", "decode_s")]
+        rows.append([codec, *times, _over_estimate(records)])
+    unit = "Seconds of sound in a second" if sounds else "Wall seconds a picture, mean (least to most)"
+    return _section("Time", f"{unit}; anchors encode in one thread. Over estimate: what a file has beyond the model's "
+                    "own estimate of its size, the largest case.",
                     _table(["codec", "encode", "decode", "over estimate"], rows, _neural(result)))
 
 
 def _seconds(values: list[float]) -> str:
     return f"{fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def _times_real_time(records: list[Mapping[str, Any]], key: str) -> str:
+    return f"{sum(r['seconds'] for r in records) / sum(r[key] for r in records):,.1f} x real time"
 
 
 def _over_estimate(records: list[Mapping[str, Any]]) -> str:
@@ -197,7 +219,7 @@ def _over_estimate(records: list[Mapping[str, Any]]) -> str:
 
 def _point_section(result: Result) -> str:
     """Means over all files, setting by setting."""
-    names = metrics_of(result)
+    names, medium = metrics_of(result), medium_of(result)
     cells: dict[tuple[str, float], list[Mapping[str, Any]]] = {}
     for r in result["records"]:
         cells.setdefault((r["codec"], r["setting"]), []).append(r)
@@ -205,12 +227,13 @@ def _point_section(result: Result) -> str:
     for (codec, setting), records in cells.items():
         values = [[r["metrics"].get(name) for r in records] for name in names]
         exact = sum(r["exact"] for r in records)
-        rows.append([codec, f"{setting:g}", f"{fmean(r['bpp'] for r in records):.4f}",
+        rows.append([codec, f"{setting:g}", f"{fmean(r[medium.rate] for r in records):.{medium.digits}f}",
                      *("-" if None in v else f"{fmean(v):.4f}" for v in values),
                      f"{exact} of {len(records)}" if exact else "",
                      *(f"{fmean(r[key] for r in records):.3f}" for key in ("encode_s", "decode_s"))])
-    head = ["codec", "setting", "bpp", *(_short(name) for name in names), "exact", "encode s", "decode s"]
-    return _section("Points", "Means over all pictures; a dash where some picture has no value. Exact: pictures of "
+    head = ["codec", "setting", medium.unit, *(_short(name) for name in names), "exact", "encode s", "decode s"]
+    thing = medium.thing
+    return _section("Points", f"Means over all {thing}s; a dash where some {thing} has no value. Exact: {thing}s of "
                     "which every sample came back.", _table(head, rows, _neural(result)))
 
 
@@ -232,13 +255,13 @@ def _note(text: str) -> str:
     return f'<p class="faint">{_text(text)}</p>' if text else ""
 
 
-def _pictures(count: int) -> str:
-    return f"{count} picture{'s' * (count != 1)}"
+def _count(files: int, medium: Medium) -> str:
+    return f"{files} {medium.thing}{'s' * (files != 1)}"
 
 
 def _short(name: str) -> str:
     """Label of a metric without its unit."""
-    return metric(name).label.partition(" (")[0]
+    return metric_of(name).label.partition(" (")[0]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], neural: Sequence[str], words: bool = False) -> str:

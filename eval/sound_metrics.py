@@ -6,6 +6,7 @@ of sounds longer than half a minute they give the mean over equal parts of at mo
 """
 
 import math
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -32,11 +33,13 @@ class SoundMetric:
         label: name for people.
         compute: (source, decoded) to the value; infinity where the sounds are equal and there is no upper end.
         package: module that it needs of the extra `metrics`, if any.
+        scale: value to the axis on which curves are drawn and compared, where more is better.
     """
 
     label: str
     compute: Callable[[Audio, Audio], float | None]
     package: str | None = None
+    scale: Callable[[float], float] = float
 
     @property
     def installed(self) -> bool:
@@ -124,7 +127,7 @@ SOUND_METRICS = {
     "stoi": SoundMetric("STOI", stoi, "pystoi"),
     "estoi": SoundMetric("ESTOI", estoi, "pystoi"),
     "si_sdr": SoundMetric("SI-SDR dB", si_sdr),
-    "mel": SoundMetric("mel", mel_distance),
+    "mel": SoundMetric("mel", mel_distance, scale=operator.neg),
     "visqol_speech": SoundMetric("ViSQOL speech", visqol_speech, "visqol"),
     "visqol_audio": SoundMetric("ViSQOL audio", visqol_audio, "visqol"),
 }

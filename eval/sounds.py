@@ -10,27 +10,26 @@ from scipy.signal import correlate
 
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.sound import Audio
+from fewbits.codecs.suffixes import suffixes_of
 from fewbits.errors import FewbitsError, InputError
-from fewbits.eval.contenders import check_settings, split_codec
+from fewbits.eval.contenders import Contender, available, entrant, parse_codec
 from fewbits.eval.environment import describe_environment
 from fewbits.eval.evaluate import expand
-from fewbits.eval.sound_anchors import SOUND_ANCHORS, SoundAnchor
 from fewbits.eval.sound_metrics import SOUND_METRICS
-from fewbits.eval.trip import there_and_back
 
-SOUND_SUFFIXES = (".wav", ".flac", ".aif", ".aiff", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".wma")
 _LONGEST_DELAY = 0.2  # seconds; AAC has 1024 samples, which are 0.13 at 8 kHz
 _ALIGNED_AT_ONCE = 2**18  # samples
 
 
 def asked_for(codecs: Sequence[str]) -> bool:
     """Whether one of the codecs (`NAME` or `NAME@SETTING,SETTING...`) is for sounds."""
-    return any(text.partition("@")[0] in SOUND_ANCHORS for text in codecs)
+    return any(text.partition("@")[0] in available("audio") for text in codecs)
 
 
 def evaluate(
     paths: Sequence[str | Path],
     codecs: Sequence[str],
+    effort: int = 5,
     metrics: Sequence[str] = tuple(SOUND_METRICS),
     progress: Progress = no_progress,
 ) -> dict[str, object]:
@@ -38,23 +37,25 @@ def evaluate(
 
     Args:
         paths: sounds, and folders of sounds.
-        codecs: `NAME` or `NAME@SETTING,SETTING...`, from `sound_anchors.SOUND_ANCHORS`.
+        codecs: `NAME` or `NAME@SETTING,SETTING...`, from `contenders.available("audio")`.
+        effort: 1 to 9, for neural codecs.
         metrics: names from `sound_metrics.SOUND_METRICS`.
 
     Returns:
         An object ready for JSON: `environment`; `notices`, sentences for the user; and `records`, one for each file,
         codec and setting, with `file`, `codec`, `setting`, `seconds` (length of the sound), `bytes`, `kbps` (kbit/s of
         the whole file), `metrics` (name to value, None where the metric cannot be had or is infinite), `exact` (every
-        sample came back as it was), `encode_s` and `decode_s` (wall seconds, without reading the source).
+        sample came back as it was), `encode_s` and `decode_s` (wall seconds, without reading the source); for neural
+        codecs also `estimate_bits`.
 
     Raises:
         InputError: for unknown names and settings, and for files that cannot be read or coded.
     """
-    entrants = [_entrant(text) for text in codecs]
+    entrants = [entrant(*parse_codec(text, "audio"), "audio") for text in codecs]
     unknown = [name for name in metrics if name not in SOUND_METRICS]
     if unknown:
         raise InputError(f"There is no metric {unknown[0]!r} of sounds; there are: {', '.join(SOUND_METRICS)}.")
-    sources = expand(paths, SOUND_SUFFIXES, "sound")
+    sources = expand(paths, suffixes_of("audio"), "sound")
     total = len(sources) * sum(len(settings) for _, settings in entrants)
     records: list[dict[str, object]] = []
     notices = _missing(metrics)
@@ -62,9 +63,9 @@ def evaluate(
         for name, codec, setting, audio in _runs(sources, entrants, notices):
             progress(len(records) / total, f"{codec.name}@{setting:g} {name}")
             record = {"file": name, "codec": codec.name, "setting": setting, "seconds": audio.seconds}
-            records.append(record | _measure(codec, setting, audio, metrics, Path(folder)))
+            records.append(record | _measure(codec, setting, audio, effort, metrics, Path(folder)))
     progress(1, "done")
-    return {"environment": describe_environment(), "notices": notices, "records": records}
+    return {"environment": describe_environment() | {"effort": effort}, "notices": notices, "records": records}
 
 
 def aligned(source: Audio, decoded: Audio) -> Audio:
@@ -86,13 +87,13 @@ def aligned(source: Audio, decoded: Audio) -> Audio:
     return Audio(np.ascontiguousarray(room[:, best : best + source.count]), source.rate)
 
 
-def _entrant(text: str) -> tuple[SoundAnchor, list[float]]:
-    """The codec and its settings of `NAME` or `NAME@SETTING,SETTING...`; raises `InputError`."""
-    name, settings = split_codec(text)
-    if name not in SOUND_ANCHORS:
-        raise InputError(f"There is no codec {name!r} for sounds; there are: {', '.join(SOUND_ANCHORS)}.")
-    codec = SOUND_ANCHORS[name]
-    return codec, check_settings(codec, codec.settings if settings is None else settings)
+def in_place(codec: Contender[Audio], source: Audio, decoded: Audio) -> Audio:
+    """What a codec made of a sound, at the source's rate, of its length and without the delay of classical codecs."""
+    decoded = decoded.resampled(source.rate)
+    result = decoded.of_length(source.count)
+    if codec.neural or np.array_equal(result.samples, source.samples):
+        return result
+    return aligned(source, decoded)
 
 
 def _missing(metrics: Sequence[str]) -> list[str]:
@@ -101,31 +102,29 @@ def _missing(metrics: Sequence[str]) -> list[str]:
     return [f"Left out, for want of the extra packages of fewbits[metrics]: {', '.join(labels)}."] if labels else []
 
 
-def _runs(sources: dict[str, Path], entrants: list[tuple[SoundAnchor, list[float]]],
-          notices: list[str]) -> Iterator[tuple[str, SoundAnchor, float, Audio]]:
+def _runs(sources: dict[str, Path], entrants: list[tuple[Contender[Audio], list[float]]],
+          notices: list[str]) -> Iterator[tuple[str, Contender[Audio], float, Audio]]:
     """Everything to measure, file by file so that one sound is in memory at a time; adds to the notices."""
     for number, (name, path) in enumerate(sources.items()):
         audio, sentences = Audio.open(path).cleaned()
         notices += [f"{name}: {sentence}" for sentence in sentences]
         for codec, settings in entrants:
-            if number == 0:  # so that imports and the making of tables do not count as coding
-                codec.decode(codec.encode(audio.of_length(min(audio.count, audio.rate)), settings[0]))
+            if number == 0:  # so that imports, weights and the making of tables do not count as coding
+                codec.decode(codec.encode(audio.of_length(min(audio.count, audio.rate)), settings[0], 1)[0])
             for setting in settings:
                 yield name, codec, setting, audio
 
 
-def _measure(codec: SoundAnchor, setting: float, audio: Audio, metrics: Sequence[str],
+def _measure(codec: Contender[Audio], setting: float, audio: Audio, effort: int, metrics: Sequence[str],
              folder: Path) -> dict[str, object]:
     """One record, without what names it."""
-    file = folder / f"coded{codec.suffix}"
-    decoded, record = there_and_back(lambda: codec.encode(audio, setting), codec.decode, file)
+    decoded, trip = codec.trip(audio, setting, effort, folder)
     if decoded.channels != audio.channels:
         raise FewbitsError(f"{codec.name} gave back {decoded.channels} channels of {audio.channels}.")
-    decoded = decoded.resampled(audio.rate)
-    result = decoded.of_length(audio.count) if codec.lossless else aligned(audio, decoded)
+    result = in_place(codec, audio, decoded)
     return {
-        **record,
-        "kbps": 8 * record["bytes"] / audio.seconds / 1000,
+        **trip,
+        "kbps": 8 * trip["bytes"] / audio.seconds / 1000,
         "metrics": {name: _value(name, audio, result) for name in metrics},
         "exact": np.array_equal(result.samples, audio.samples),
     }

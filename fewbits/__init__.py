@@ -1,4 +1,4 @@
-"""fewbits: images as real files of few bits, and back.
+"""fewbits: images and sounds as real files of few bits, and back.
 
     import fewbits
 

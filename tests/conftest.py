@@ -1,5 +1,8 @@
 """What tests of all floors share."""
 
+import importlib.util
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +52,17 @@ def smooth_png(smooth_picture: np.ndarray, tmp_path: Path) -> Path:
     path = tmp_path / "smooth.png"
     Image.fromarray(smooth_picture).save(path)
     return path
+
+
+@pytest.fixture
+def stored_sound(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Puts a codec that stores samples in the place of `speech`; gives the file that does so in other processes."""
+    path = ROOT / "tests" / "stored_sound.py"
+    spec = importlib.util.spec_from_file_location("stored_sound", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "stored_sound", module)
+    monkeypatch.setitem(sys.modules, "fewbits.codecs.audio.codec", module)
+    spec.loader.exec_module(module)
+    yield path
+    module.registry.create.cache_clear()

@@ -15,26 +15,35 @@ from fewbits.apps.cli.device import Device, check_device
 from fewbits.apps.cli.progress import part_of, progress_bar
 from fewbits.codecs import registry
 from fewbits.codecs.codec import Progress, Target
+from fewbits.codecs.suffixes import suffixes_of
 from fewbits.errors import FewbitsError
 
 if TYPE_CHECKING:
-    from fewbits.codecs.files import Encoded, Media
+    from fewbits.codecs.files import Encoded
+    from fewbits.codecs.kinds import Media
 
 Output = Annotated[str | None, typer.Option("--output", "-o", help="A file or folder, or - for standard output.")]
 Overwrite = Annotated[bool, typer.Option("-y", help="Overwrite files that exist.")]
 MaxPixels = Annotated[
     int | None, typer.Option(min=1, help="Refuse pictures with more pixels; raise it for files that you trust.")
 ]
+MaxSamples = Annotated[
+    int | None, typer.Option(min=1, help="Refuse sounds with more samples; raise it for files that you trust.")
+]
 
 
 def encode(
     source: Annotated[
-        str, typer.Argument(metavar="INPUT", help="A picture, a folder, an idx file, or - for standard input.")
+        str, typer.Argument(metavar="INPUT", help="A picture, a sound, a folder, an idx file, or - for standard input.")
     ],
     output: Output = None,
-    codec: Annotated[str, typer.Option(help="Name of the codec; `fewbits codecs` lists them.")] = "hyperprior",
-    quality: Annotated[float | None, typer.Option(help="0 (smallest file) to 100 (best picture).")] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(help="Name of the codec; `fewbits codecs` lists them.", show_default="hyperprior or speech"),
+    ] = None,
+    quality: Annotated[float | None, typer.Option(help="0 (smallest file) to 100 (best quality).")] = None,
     bits_per_pixel: Annotated[float | None, typer.Option("--bpp", help="Aim at this many bits per pixel.")] = None,
+    kbps: Annotated[float | None, typer.Option(help="Of sounds: aim at this many kbit/s.")] = None,
     size: Annotated[int | None, typer.Option(help="Aim at a file of at most this many bytes.")] = None,
     psnr: Annotated[float | None, typer.Option(help="Aim at this PSNR, in dB.")] = None,
     effort: Annotated[int, typer.Option(min=1, max=9, help="1 (fastest) to 9 (slowest).")] = 5,
@@ -48,32 +57,34 @@ def encode(
     ] = True,
     device: Device = "cpu",
     max_pixels: MaxPixels = None,
+    max_samples: MaxSamples = None,
     overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a file.")] = False,
 ) -> None:
-    """Encode a picture, or each picture of a folder, to .fwb files; codecs for sets make one file of a folder."""
-    target = Target(quality=quality, bits_per_pixel=bits_per_pixel, size=size, psnr=psnr, effort=effort, tune=tune,
-                    keep_best=keep_best, verify=verify)
+    """Encode a picture, a sound, or those of a folder, to .fwb files; codecs for sets make one file of a folder."""
+    target = Target(quality=quality, bits_per_pixel=bits_per_pixel, kbps=kbps, size=size, psnr=psnr, effort=effort,
+                    tune=tune, keep_best=keep_best, verify=verify)
     check_device(device)
-    as_set = registry.entry(codec).kind == "images"
-    if as_set:
+    kind = None if codec is None else registry.entry(codec).kind
+    if kind == "images":
         jobs = [paths.plan_set(source, output, ".fwb")]
     else:
-        jobs = paths.plan(source, output, paths.PICTURES, ".fwb", "-fwb")
+        jobs = paths.plan(source, output, suffixes_of(kind), ".fwb", "-fwb")
 
     def one(job: paths.Job, progress: Progress) -> None:
-        from fewbits.codecs import files
+        from fewbits.codecs import files, sources
 
-        media = _opened(job.source, as_set, max_pixels)
+        whole = BytesIO(paths.read_bytes(None)) if job.source is None else job.source
+        media, name = sources.open_for(whole, codec, *_limits(max_pixels, max_samples))
         began = time.perf_counter()
-        encoded = files.encode(media, codec, target, device=device, progress=progress)
+        encoded = files.encode(media, name, target, device=device, progress=progress)
         seconds = time.perf_counter() - began
         if job.output is None:
             sys.stdout.buffer.write(encoded.data)
         else:
             with paths.whole_or_absent(job.output, overwrite) as temporary:
                 temporary.write_bytes(encoded.data)
-        _report(job, codec, media, encoded, seconds, as_json)
+        _report(job, name, media, encoded, seconds, as_json)
 
     _run(jobs, one, overwrite)
 
@@ -84,25 +95,27 @@ def decode(
     only: Annotated[int | None, typer.Option(metavar="NUMBER", min=0, help="Of a set, this image, from 0.")] = None,
     allow_damage: Annotated[bool, typer.Option(help="Keep what can be decoded of a damaged file.")] = False,
     max_pixels: MaxPixels = None,
+    max_samples: MaxSamples = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Decode .fwb files to pictures: PNG, or what the suffix of the output says.
+    """Decode .fwb files to pictures and sounds: PNG and WAV, or what the suffix of the output says.
 
     A set of images becomes a folder of pictures, or an idx file where the output ends in idx3-ubyte or .idx.
     """
     jobs = paths.plan(source, output, paths.STREAMS, ".png", "-decoded")
     if output is None or Path(source).is_dir():
-        jobs = [_job_of_a_set(job, only) if paths.holds_a_set(job.source) else job for job in jobs]
+        jobs = [_with_usual_name(job, only) for job in jobs]
 
     def one(job: paths.Job, progress: Progress) -> None:
         from fewbits.codecs import files
-        from fewbits.codecs.media import MAX_PIXELS
 
-        data, limit = paths.read_bytes(job.source), MAX_PIXELS if max_pixels is None else max_pixels
+        data = paths.read_bytes(job.source)
+        pixels, samples = _limits(max_pixels, max_samples)
         if only is not None:
-            _write(files.decode_one(data, only, max_pixels=limit), job, overwrite)
+            _write(files.decode_one(data, only, max_pixels=pixels), job, overwrite)
             return
-        decoded = files.decode(data, allow_damage=allow_damage, max_pixels=limit, progress=progress)
+        decoded = files.decode(data, allow_damage=allow_damage, max_pixels=pixels, max_samples=samples,
+                               progress=progress)
         _write(decoded.media, job, overwrite)
         if decoded.damaged:
             _say(f"{job.source_name}: {len(decoded.damaged)} of {decoded.sections} sections are damaged and blank.")
@@ -110,29 +123,29 @@ def decode(
     _run(jobs, one, overwrite)
 
 
-def _opened(source: Path | None, as_set: bool, max_pixels: int | None) -> "Media":
-    """A picture or a set of images from a file, a folder or the standard input."""
-    from fewbits.codecs.image_set import ImageSet
-    from fewbits.codecs.media import MAX_PIXELS, Image
+def _limits(max_pixels: int | None, max_samples: int | None) -> tuple[int, int]:
+    """The limits for pixels and samples; where none is given, that of the house."""
+    from fewbits.codecs.media import MAX_PIXELS
+    from fewbits.codecs.sound import MAX_SAMPLES
 
-    limit = MAX_PIXELS if max_pixels is None else max_pixels
-    if source is not None:
-        return ImageSet.open(source, limit) if as_set else Image.open(source, limit)
-    data = BytesIO(paths.read_bytes(None))
-    return ImageSet.from_idx(data, max_pixels=limit) if as_set else Image.open(data, limit)
+    return max_pixels or MAX_PIXELS, max_samples or MAX_SAMPLES
 
 
-def _job_of_a_set(job: paths.Job, only: int | None) -> paths.Job:
-    """With the default place for a set of images, or for one of its images, instead of that for a picture."""
-    if job.output is None:
+def _with_usual_name(job: paths.Job, only: int | None) -> paths.Job:
+    """With the default place for what the file holds, instead of that for a picture."""
+    kind = paths.kind_in(job.source)
+    if job.output is None or kind not in ("images", "audio"):
         return job
+    if kind == "audio":
+        return paths.Job(job.source, job.output.with_suffix(".wav"))
     ending = "-decoded" if only is None else f"-{only}.png"
     return paths.Job(job.source, job.output.with_name(job.output.stem + ending))
 
 
 def _write(media: "Media", job: paths.Job, overwrite: bool) -> None:
-    """To a file or folder, or as PNG or idx to the standard output."""
+    """To a file or folder, or as PNG, WAV or idx to the standard output."""
     from fewbits.codecs.image_set import ImageSet
+    from fewbits.codecs.media import Image
 
     if job.output is not None:
         with paths.whole_or_absent(job.output, overwrite) as temporary:
@@ -141,7 +154,7 @@ def _write(media: "Media", job: paths.Job, overwrite: bool) -> None:
         sys.stdout.buffer.write(media.to_idx())
     else:
         buffer = BytesIO()
-        media.save(buffer, format="PNG")
+        media.save(buffer, format="PNG" if isinstance(media, Image) else "WAV")
         sys.stdout.buffer.write(buffer.getvalue())
 
 
@@ -174,18 +187,15 @@ def _report(
 ) -> None:
     """What came of a file: on standard output, or on standard error where the other carries the file."""
     size = len(encoded.data)
-    bits_per_pixel = size * 8 / media.pixel_count
+    facts, rate = _facts(media, size)
     stream = sys.stdout if job.output is not None else sys.stderr
     if as_json:
         record = {
             "input": job.source_name,
             "output": job.output_name,
             "codec": codec,
-            "width": media.width,
-            "height": media.height,
-            "pixels": media.pixel_count,
+            **facts,
             "bytes": size,
-            "bpp": bits_per_pixel,
             "estimate_bits": encoded.estimate_bits,
             "settings": encoded.settings,
             "encode_s": seconds,
@@ -193,9 +203,22 @@ def _report(
         }
         print(json.dumps(record), file=stream)
         return
-    print(f"{job.output_name}: {size:,} bytes, {bits_per_pixel:.3f} bits per pixel, {seconds:.2f} s", file=stream)
+    print(f"{job.output_name}: {size:,} bytes, {rate}, {seconds:.2f} s", file=stream)
     for notice in encoded.notices:
         _say(f"{job.source_name}: {notice}")
+
+
+def _facts(media: "Media", size: int) -> tuple[dict[str, float], str]:
+    """How large media are, the rate of their file of so many bytes, and the rate in words."""
+    from fewbits.codecs import kinds
+    from fewbits.codecs.sound import Audio
+
+    rate = kinds.rate_of(kinds.kind_of(media), kinds.fields_of(media, profile=False), size)
+    if isinstance(media, Audio):
+        facts = {"rate": media.rate, "channels": media.channels, "samples": media.count, **rate}
+        return facts, f"{rate['kbps']:.2f} kbit/s"
+    facts = {"width": media.width, "height": media.height, "pixels": media.pixel_count, "bpp": rate["bits_per_pixel"]}
+    return facts, f"{rate['bits_per_pixel']:.3f} bits per pixel"
 
 
 def _say(sentence: str) -> None:

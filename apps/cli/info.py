@@ -13,7 +13,9 @@ from fewbits.errors import InputError
 
 if TYPE_CHECKING:
     from fewbits.codecs.image_set import ImageSet
+    from fewbits.codecs.kinds import Media
     from fewbits.codecs.media import Image
+    from fewbits.codecs.sound import Audio
 
 Stream = Annotated[Path, typer.Argument(metavar="FILE", help="A .fwb file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -29,14 +31,13 @@ def info(file: Stream, as_json: AsJson = False) -> None:
         return
     damaged = [i for i, section in enumerate(facts["sections"]) if not section["intact"]]
     settings = ", ".join(f"{name} {value}" for name, value in facts["settings"].items())
-    count = f"{facts['count']:,} of " if "count" in facts else ""
+    media, rate = _sound(facts) if facts["kind"] == "audio" else _picture(facts)
     rows = {
         "codec": f"{facts['codec']} ({facts['family']})",
-        facts["kind"]: f"{count}{facts['width']} x {facts['height']}, {facts['channels']} x {facts['bits']} bits",
-        "colour": "by the profile in the file" if facts["profile"] else "sRGB, as nothing else is said",
+        **media,
         "settings": settings or "none",
         "weights": facts["weights"] or "in the file",
-        "size": f"{facts['bytes']:,} bytes, {facts['bits_per_pixel']:.3f} bits per pixel",
+        "size": f"{facts['bytes']:,} bytes, {rate}",
         "header": f"{facts['header_bytes']} bytes",
         "sections": f"{len(facts['sections'])}, " + (f"damaged: {damaged}" if damaged else "all checksums right"),
     }
@@ -44,23 +45,60 @@ def info(file: Stream, as_json: AsJson = False) -> None:
         print(f"{name:9} {value}")
 
 
+def _picture(facts: dict[str, Any]) -> tuple[dict[str, str], str]:
+    """Rows about a picture or a set of images, and the rate."""
+    count = f"{facts['count']:,} of " if "count" in facts else ""
+    return {
+        facts["kind"]: f"{count}{facts['width']} x {facts['height']}, {facts['channels']} x {facts['bits']} bits",
+        "colour": "by the profile in the file" if facts["profile"] else "sRGB, as nothing else is said",
+    }, f"{facts['bits_per_pixel']:.3f} bits per pixel"
+
+
+def _sound(facts: dict[str, Any]) -> tuple[dict[str, str], str]:
+    """Rows about a sound, and the rate."""
+    channels = f"{facts['channels']} channel{'s' * (facts['channels'] > 1)}"
+    return {
+        "audio": f"{facts['seconds']:.2f} s, {channels} at {facts['rate']} Hz",
+        "samples": f"{facts['count']:,} in each channel",
+    }, f"{facts['kbps']:.2f} kbit/s"
+
+
 def verify(
     file: Stream,
-    against: Annotated[Path | None, typer.Option(metavar="INPUT", help="Compare with this picture.")] = None,
+    against: Annotated[Path | None, typer.Option(metavar="INPUT", help="Compare with this picture or sound.")] = None,
 ) -> None:
     """Check every checksum of a .fwb file and decode it."""
     from fewbits.codecs import files
-    from fewbits.codecs.image_set import ImageSet
 
     data = paths.read_bytes(file)
     with progress_bar() as progress:
         decoded = files.decode(data, progress=progress)
     media = decoded.media
     count = "the section is" if decoded.sections == 1 else f"all {decoded.sections} sections are"
-    number = f"{media.count:,} images of " if isinstance(media, ImageSet) else ""
-    print(f"{file}: {count} intact and decodes to {number}{media.width} x {media.height} pixels.")
+    print(f"{file}: {count} intact and decodes to {_measured(media)}.")
     if against is not None:
-        print(_compared_sets(against, media) if isinstance(media, ImageSet) else _compared(against, media, file))
+        print(_compared_with(against, media, file))
+
+
+def _measured(media: "Media") -> str:
+    """What a file decoded to, in words."""
+    from fewbits.codecs.image_set import ImageSet
+    from fewbits.codecs.sound import Audio
+
+    if isinstance(media, Audio):
+        return f"{media.seconds:.2f} s of sound: {media.channels} x {media.count:,} samples at {media.rate} Hz"
+    number = f"{media.count:,} images of " if isinstance(media, ImageSet) else ""
+    return f"{number}{media.width} x {media.height} pixels"
+
+
+def _compared_with(against: Path, media: "Media", file: Path) -> str:
+    """What media are beside their original."""
+    from fewbits.codecs.image_set import ImageSet
+    from fewbits.codecs.sound import Audio
+
+    if isinstance(media, ImageSet):
+        return _compared_sets(against, media)
+    return _compared_sounds(against, media, file) if isinstance(media, Audio) else _compared(against, media, file)
 
 
 def _compared(against: Path, picture: "Image", file: Path) -> str:
@@ -73,6 +111,24 @@ def _compared(against: Path, picture: "Image", file: Path) -> str:
         raise InputError(f"{against} has {original.width} x {original.height} pixels: not the picture in {file}.")
     psnr = metrics.psnr(original.rgb(), picture.rgb())
     return "The decoded picture is identical." if math.isinf(psnr) else f"PSNR {psnr:.2f} dB."
+
+
+def _compared_sounds(against: Path, sound: "Audio", file: Path) -> str:
+    """What a sound is beside its original."""
+    import numpy as np
+
+    from fewbits.codecs.sound import Audio
+    from fewbits.eval import sound_metrics
+
+    original, _ = Audio.open(against).cleaned()
+    if (original.rate, original.samples.shape) != (sound.rate, sound.samples.shape):
+        raise InputError(f"{against} has {original.channels} x {original.count} samples at {original.rate} Hz: not the "
+                         f"sound in {file}.")
+    if np.array_equal(original.samples, sound.samples):
+        return "The decoded sound is identical."
+    ratio = sound_metrics.si_sdr(original, sound)
+    known = "" if ratio is None else f"SI-SDR {ratio:.2f} dB, "
+    return f"{known}mel distance {sound_metrics.mel_distance(original, sound):.3f}."
 
 
 def _compared_sets(against: Path, images: "ImageSet") -> str:

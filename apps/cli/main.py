@@ -13,7 +13,7 @@ from fewbits.version import VERSION
 
 app = typer.Typer(
     name="fewbits",
-    help="Turns pictures into real files of few bits, and back, with trained codecs.",
+    help="Turns pictures and sounds into real files of few bits, and back, with trained codecs.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fewbits.codecs.codec import Progress
+    from fewbits.eval.crops import CropRow
     from fewbits.eval.curves import BDRow
 
-DEFAULT_ANCHOR = "avif-psnr"
+    Measure = Callable[[Progress], dict[str, Any]]
+    Show = Callable[[dict[str, Any], Progress], list[CropRow]]
 
 
 def evaluate(
@@ -30,7 +32,7 @@ def evaluate(
     json_path: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write all records here.")] = None,
     html_path: Annotated[Path | None, typer.Option("--html", metavar="OUT", help="Write a page with plots.")] = None,
     anchor: Annotated[
-        str | None, typer.Option(help="Codec that rates are compared with.", show_default=DEFAULT_ANCHOR)
+        str | None, typer.Option(help="Codec that rates are compared with.", show_default="avif-psnr, of sounds opus")
     ] = None,
     published: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JSON with published curves, to lay under the plots.")
@@ -38,50 +40,69 @@ def evaluate(
 ) -> None:
     """Compare codecs on pictures: rate, distortion and time of files that were written and decoded again.
 
-    Where a codec for sounds is among them (opus, opus-60, mp3, aac, flac), PATHs are sounds and folders of sounds.
-    Where a codec for sets of images is among them, each PATH is one set: an idx file or a folder.
+    Where a codec for sounds is among them (speech, opus, opus-60, mp3, aac, flac), PATHs are sounds and folders of
+    sounds. Where a codec for sets of images is among them, each PATH is one set: an idx file or a folder.
     """
-    from fewbits.eval import contenders, crops, curves, evaluate, image_sets, report, sounds
+    from fewbits.eval import curves, image_sets, medium, report, sounds
 
-    if sounds.asked_for(codec) or image_sets.asked_for(codec):
+    of_sounds = sounds.asked_for(codec)
+    if not of_sounds and image_sets.asked_for(codec):
         if html_path or anchor or published:
-            raise InputError("Sounds and sets of images have no plots and no anchor: leave out --html, --anchor and "
-                             "--published, or the codecs for sounds and sets.")
-        if sounds.asked_for(codec):
-            return _evaluate_plainly(lambda progress: sounds.evaluate(sources, codec, progress=progress), json_path,
-                                     _sound_tables)
-        return _evaluate_plainly(lambda progress: image_sets.evaluate(sources, codec, effort, progress), json_path,
-                                 _set_tables)
-    entrants = [contenders.parse_codec(text) for text in codec]
-    if anchor is not None and anchor not in [name for name, _ in entrants]:
+            raise InputError("Sets of images have no plots and no anchor: leave out --html, --anchor and --published, "
+                             "or the codecs for sets.")
+        return _evaluate_sets(sources, codec, effort, json_path)
+    if of_sounds and published:
+        raise InputError("There are no published curves of sounds: leave out --published.")
+    names = [text.partition("@")[0] for text in codec]
+    if anchor is not None and anchor not in names:
         raise InputError(f"The anchor {anchor} is not evaluated: add --codec {anchor}.")
-    against = anchor or DEFAULT_ANCHOR
+    against = anchor or (medium.SOUNDS if of_sounds else medium.PICTURES).anchor
     background = curves.load_published(published) if published else []
+    measured, shown = _sound_work(sources, codec, effort) if of_sounds else _picture_work(sources, codec, effort)
     steps = 2 if html_path else 1
     with progress_bar() as progress:
-        result = evaluate.evaluate(sources, entrants, effort, progress=part_of(progress, 0, steps, "eval"))
+        result = measured(part_of(progress, 0, steps, "eval"))
         if json_path:
             _write_json(result, json_path)
         if html_path:
-            taken = crops.take_crops(result, sources, progress=part_of(progress, 1, steps, "crops"))
+            rows = shown(result, part_of(progress, 1, steps, "side by side"))
             with paths.whole_or_absent(html_path, overwrite=True) as temporary:
-                report.write_html(result, temporary, against, background, taken)
-    tables = [_point_table(result)]
-    if against in [name for name, _ in entrants]:
-        tables.append(_rate_table(curves.bd_table(result, against, background), curves.metrics_of(result), against))
+                report.write_html(result, temporary, against, background, rows)
+    tables = _sound_tables(result) if of_sounds else [_point_table(result)]
+    if against in names:
+        tables.append(_rate_table(curves.bd_table(result, against, background), curves.compared_metrics(result),
+                                  against))
     _print_tables(tables)
-
-
-def _evaluate_plainly(evaluate: "Callable[[Progress], dict[str, Any]]", json_path: Path | None,
-                      tables: "Callable[[dict[str, Any]], list[Table]]") -> None:
-    """`fewbits eval` of what has no plots: sounds and sets of images."""
-    with progress_bar() as progress:
-        result = evaluate(part_of(progress, 0, 1, "eval"))
-    if json_path:
-        _write_json(result, json_path)
-    _print_tables(tables(result))
     for notice in result.get("notices", ()):
         print(notice)
+
+
+def _picture_work(sources: list[str], codec: list[str], effort: int) -> "tuple[Measure, Show]":
+    """What measures codecs on pictures, and what takes crops of them."""
+    from fewbits.eval import contenders, crops, evaluate
+
+    entrants = [contenders.parse_codec(text) for text in codec]
+    return (lambda progress: evaluate.evaluate(sources, entrants, effort, progress=progress),
+            lambda result, progress: crops.take_crops(result, sources, progress=progress))
+
+
+def _sound_work(sources: list[str], codec: list[str], effort: int) -> "tuple[Measure, Show]":
+    """What measures codecs on sounds, and what makes spectrograms of them."""
+    from fewbits.eval import sounds, spectrograms
+
+    return (lambda progress: sounds.evaluate(sources, codec, effort, progress=progress),
+            lambda result, progress: spectrograms.take_spectrograms(result, sources, progress=progress))
+
+
+def _evaluate_sets(sources: list[str], codec: list[str], effort: int, json_path: Path | None) -> None:
+    """`fewbits eval` of sets of images."""
+    from fewbits.eval import image_sets
+
+    with progress_bar() as progress:
+        result = image_sets.evaluate(sources, codec, effort, part_of(progress, 0, 1, "eval"))
+    if json_path:
+        _write_json(result, json_path)
+    _print_tables(_set_tables(result))
 
 
 def _write_json(result: dict[str, Any], target: Path) -> None:

@@ -11,9 +11,6 @@ from fewbits.entropy.container import START_BYTES, kind_of_start
 from fewbits.errors import InputError
 
 PIPE = "-"
-PICTURES = frozenset(
-    (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp")
-)
 STREAMS = frozenset({".fwb"})
 
 
@@ -69,15 +66,15 @@ def plan_set(source: str, output: str | None, suffix: str) -> Job:
     return Job(path, folder.with_name(folder.name + suffix) if output is None else _file_path(output))
 
 
-def holds_a_set(source: Path | None) -> bool:
-    """Whether a .fwb file says that it holds a set of images; False for pipes, and for what cannot be read."""
-    if source is None:
-        return False
+def kind_in(stream: Path | None) -> str | None:
+    """The kind of media that a .fwb file says it holds; None for pipes, and for what cannot be read."""
+    if stream is None:
+        return None
     try:
-        with source.open("rb") as file:
-            return kind_of_start(file.read(START_BYTES)) == "images"
+        with stream.open("rb") as file:
+            return kind_of_start(file.read(START_BYTES))
     except OSError:
-        return False
+        return None
 
 
 def _file_path(output: str | None) -> Path:

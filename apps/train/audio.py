@@ -7,7 +7,7 @@ validated and exported.
 
 Every sound of a batch has its own random quality. The loss is distortion plus rate times a multiplier. What
 multiplier leads to what rate depends on how far the model has learned, so multipliers are steered: each level has one,
-which grows while the level's sounds take more than their share of bits (`RATE_LOW` to `RATE_HIGH`, evenly in octaves).
+which grows while the level's sounds take more than their share of bits (`rate_low` to `rate_high`, evenly in octaves).
 """
 
 import copy
@@ -33,7 +33,6 @@ from fewbits.codecs.levels import level_weights
 from fewbits.codecs.sound import Audio
 from fewbits.eval.sound_metrics import SOUND_METRICS
 
-RATE_LOW, RATE_HIGH = 1.5, 9.0  # kbit/s at qualities 0 and 100
 SAVE_EVERY = 600  # seconds between checkpoints, each validated
 VALIDATION_QUALITIES = (0.0, 25.0, 50.0, 75.0, 100.0)
 VALIDATION_SECONDS = 6  # of each clip
@@ -45,6 +44,9 @@ class Schedule:
     """How long and how fast to train."""
 
     minutes: float
+    rate_low: float = 1.5  # kbit/s at quality 0
+    rate_high: float = 9.0  # ... and at quality 100
+    level_spread: float = 8.0  # dB that sounds are louder or quieter than usual, at most
     integer_share: float = 0.2  # last part of the budget, with the integer networks simulated
     batch: int = 4  # blocks
     adam_rate: float = 1e-3
@@ -87,7 +89,8 @@ class Multipliers:
 
     def steer(self, weights: Tensor, quality: Tensor, kbps: Tensor) -> None:
         """Learns from the rates (N,) of a batch."""
-        wanted = RATE_LOW * (RATE_HIGH / RATE_LOW) ** (quality / 100)
+        low, high = self.schedule.rate_low, self.schedule.rate_high
+        wanted = low * (high / low) ** (quality / 100)
         miss = (kbps / wanted).log().clamp(-1, 1)
         self.logs += self.schedule.steering * (weights * miss[:, None]).sum(0)
         self.logs.clamp_(*map(math.log, self.schedule.multiplier_limits))
@@ -154,7 +157,7 @@ class Run:
         """One update; what it measured."""
         schedule, config = self.schedule, self.model.config
         crop = (config.BLOCK - 1) * config.hop
-        source = random_batch(clips, schedule.batch, crop, self.random).to(self.device)
+        source = random_batch(clips, schedule.batch, crop, schedule.level_spread, self.random).to(self.device)
         quality = (torch.rand(schedule.batch) * 110 - 5).clamp(0, 100)
         with torch.autocast(source.device.type, torch.bfloat16):
             decoded, bits = self.model(source, quality.to(self.device))

@@ -117,7 +117,7 @@ def anchor_curve(photos: list[Tensor]) -> Curve:
         rates = [8 * len(f) / (i.shape[0] * i.shape[1]) for f, i in zip(files, images, strict=True)]
         psnrs = [psnr(i, codec.decode(f).rgb()) for f, i in zip(files, images, strict=True)]
         points.append(Point(setting, float(np.mean(rates)), float(np.mean(psnrs))))
-    return Curve(ANCHOR, "psnr", tuple(sorted(points, key=lambda p: p.bpp)))
+    return Curve(ANCHOR, "psnr", tuple(sorted(points, key=lambda p: p.rate)))
 
 
 def _curve(points: Points) -> Curve:

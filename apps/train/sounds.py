@@ -14,7 +14,6 @@ from fewbits.codecs.sound import Audio
 from fewbits.errors import InputError
 
 VALIDATION_EVERY = 28  # of the clips, this one's speaker is kept out of training
-LEVEL_SPREAD = 8.0  # dB that clips are louder or quieter than usual, at most
 SPEED_SPREAD = 0.12  # logarithm of the speed, at most
 SHORT_SHARE = 0.3  # how often a clip shorter than a crop is taken when it is drawn
 
@@ -53,8 +52,13 @@ def _at_usual_level(samples: np.ndarray) -> np.ndarray:
     return (samples * (USUAL_LEVEL / max(level, 1e-6))).astype(np.float16)
 
 
-def random_batch(clips: list[np.ndarray], batch: int, crop: int, random_state: random.Random) -> Tensor:
-    """(batch, crop) float32: parts of random clips at random levels, half of them faster or slower."""
+def random_batch(clips: list[np.ndarray], batch: int, crop: int, level_spread: float,
+                 random_state: random.Random) -> Tensor:
+    """(batch, crop) float32: parts of random clips, half of them faster or slower.
+
+    Args:
+        level_spread: dB that they are louder or quieter than usual, at most.
+    """
     parts: list[np.ndarray] = []
     room = int(crop * np.exp(SPEED_SPREAD)) + 2
     while len(parts) < batch:
@@ -65,7 +69,7 @@ def random_batch(clips: list[np.ndarray], batch: int, crop: int, random_state: r
             clip = np.pad(clip, (random_state.randrange(crop), room))
         factor = np.exp(random_state.uniform(-SPEED_SPREAD, SPEED_SPREAD)) if random_state.random() < 0.5 else 1.0
         part = _at_speed(clip, random_state.random() * (len(clip) - room), crop, float(factor))
-        level = 10 ** (random_state.uniform(-LEVEL_SPREAD, LEVEL_SPREAD) / 20)
+        level = 10 ** (random_state.uniform(-level_spread, level_spread) / 20)
         parts.append(part * level * random_state.choice((-1, 1)))
     return torch.from_numpy(np.stack(parts).astype(np.float32)).clamp(-1, 1)
 

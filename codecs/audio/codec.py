@@ -17,11 +17,12 @@ from fewbits.codecs.audio.weights import Weights, load_weights
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.codecs.search import highest_within
-from fewbits.codecs.sound import Audio
+from fewbits.codecs.sound import MAX_SAMPLES, Audio
 from fewbits.codecs.spans import Span, spans
 from fewbits.codecs.weights import identity_of
 from fewbits.entropy.coder import Decoder, Encoder
-from fewbits.errors import DamagedError
+from fewbits.entropy.container import size_of_sections
+from fewbits.errors import DamagedError, LimitError
 
 WEIGHTS = Path(__file__).parent / "weights"
 QUALITY_CODES = 128  # the header's quality, 0..128, counts 1/16 level
@@ -60,7 +61,7 @@ class AudioCodec(Codec[Audio]):
 
     @torch.inference_mode()
     def encode(self, media: Audio, target: Target = Target(), progress: Progress = no_progress) -> Stream:
-        """Codes a sound; see `Codec.encode`. `target.size` is that of the sections."""
+        """Codes a sound; see `Codec.encode`. Samples that are infinite or not numbers count as 0; a notice says so."""
         cleaned, notices = media.cleaned()
         sound = _Sound(self._weights, self.device, cleaned)
         code, notice = _choose(sound, target, progress)
@@ -91,10 +92,14 @@ class AudioCodec(Codec[Audio]):
             (channels, frames) bool; latents are 0 elsewhere.
 
         Raises:
-            StreamError: if the stream is wrong.
+            StreamError: if the stream is wrong, or the sound would be too long at the model's rate.
         """
         config, channels = self._weights.model.config, shape["channels"]
-        cut = spans(_frames(config, _length(config, shape["count"], shape["rate"])), config.BLOCK, 0)
+        length = _length(config, shape["count"], shape["rate"])
+        if length * channels > MAX_SAMPLES:
+            raise LimitError(f"At {config.rate} Hz the sound has {length * channels} samples, more than the limit of "
+                             f"{MAX_SAMPLES}.")
+        cut = spans(_frames(config, length), config.BLOCK, 0)
         if len(stream.sections) != len(cut):
             raise DamagedError(f"The sound needs {len(cut)} sections, the file has {len(stream.sections)}.")
         latents = torch.zeros(channels, config.latents, cut[-1].stop, dtype=torch.int16)
@@ -194,7 +199,7 @@ def _choose(sound: _Sound, target: Target, progress: Progress) -> tuple[int, str
 
     def trial(code: int) -> float:
         progress(0.0, f"trying quality {100 * code / QUALITY_CODES:.1f}")
-        return sum(len(section) for section, _ in sound.sections(code))
+        return size_of_sections([len(section) for section, _ in sound.sections(code)])
 
     found = highest_within(trial, max(target.size, 1), 0, QUALITY_CODES)
     return (found, None) if found is not None else (0, "The size cannot be reached; this is the smallest file.")

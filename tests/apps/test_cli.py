@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "numba", "numpy", "PIL", "gradio", "matplotlib", "scipy", "constriction")
+HEAVY = ("torch", "numba", "numpy", "PIL", "gradio", "matplotlib", "scipy", "constriction", "soundfile", "soxr", "av")
 
 
 @pytest.fixture

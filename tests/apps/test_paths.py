@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from fewbits.apps.cli import paths
+from fewbits.codecs.suffixes import PICTURES
 from fewbits.errors import InputError
 
 
 def plan(source: Path | str, output: Path | str | None = None) -> list[paths.Job]:
-    return paths.plan(str(source), None if output is None else str(output), paths.PICTURES, ".fwb", "-fwb")
+    return paths.plan(str(source), None if output is None else str(output), PICTURES, ".fwb", "-fwb")
 
 
 def test_a_file_goes_beside_itself(tmp_path: Path) -> None:

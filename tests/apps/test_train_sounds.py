@@ -87,7 +87,7 @@ def test_a_folder_needs_two_speakers(tmp_path: Path) -> None:
 
 def test_batches_have_the_crop_even_of_short_clips() -> None:
     clips = [voice(0.3, 1), voice(2, 2)]
-    batch = random_batch(clips, 6, 16000, random.Random(1))
+    batch = random_batch(clips, 6, 16000, 8.0, random.Random(1))
     assert batch.shape == (6, 16000) and batch.dtype == torch.float32 and batch.abs().max() <= 1
 
 

@@ -18,6 +18,7 @@ from fewbits.entropy.container import (
     Header,
     read,
     read_header,
+    size_of_sections,
     write,
 )
 from fewbits.entropy.varint import write_varint
@@ -42,6 +43,7 @@ PHOTO = Header(1, "image", WEIGHTS, {"layout": 3, "width": 768, "height": 512}, 
 # The examples of docs/format.md; files of the first release look like this, so they may never change.
 ONE_SECTION = bytes.fromhex("46574201 0104 A0A1A2A3A4A5A6A7 03 8006 8004 64 86197781 68656C6C6F")
 THREE_SECTIONS = bytes.fromhex("46574201 0208 01 01 01 03 02 00 60053C03 6162 7009FA5F 8A2E4311 63")
+SOUND = bytes.fromhex("46574201 0202 807D 01 C0B802 D0E57F7D 68656C6C6F")
 
 
 def fields_of(codec: int) -> tuple[Field, ...]:
@@ -71,6 +73,12 @@ def test_golden_file_with_three_sections() -> None:
     assert read_all(THREE_SECTIONS) == (header, [b"ab", b"", b"c"])
 
 
+def test_golden_file_of_a_sound() -> None:
+    header = Header(2, "audio", b"", {"rate": 16000, "channels": 1, "count": 40000}, {})
+    assert write(header, (), [b"hello"]) == SOUND
+    assert read_all(SOUND) == (header, [b"hello"])
+
+
 def test_checksums_follow_the_description() -> None:
     """Those of docs/format.md, computed in one go."""
     head, rest = THREE_SECTIONS[:12], THREE_SECTIONS[12:]
@@ -85,7 +93,7 @@ def test_examples_of_the_format_page(root: Path) -> None:
     examples = (root / "docs" / "format.md").read_text().split("### Examples")[1].split("## Symbols")[0]
     cells = [row.split("|")[1] for row in examples.splitlines() if row.startswith("| `")]
     shown = "".join(part for cell in cells for part in cell.split("`")[1::2])
-    assert bytes.fromhex(shown) == ONE_SECTION + THREE_SECTIONS
+    assert bytes.fromhex(shown) == ONE_SECTION + THREE_SECTIONS + SOUND
 
 
 @pytest.mark.parametrize("side", [128, 16383])
@@ -106,6 +114,13 @@ def test_there_and_back(data: st.DataObject) -> None:
     written = write(header, SETTINGS[codec], sections)
     assert read_all(written) == (header, sections)
     assert read_header(written, fields_of)[0] == header
+
+
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=200))
+@settings(deadline=None)
+def test_what_sections_cost(sections: list[bytes]) -> None:
+    empty, whole = write(PHOTO, fields_of(1), [b""]), write(PHOTO, fields_of(1), sections)
+    assert size_of_sections([len(section) for section in sections]) == len(whole) - len(empty)
 
 
 def test_places_of_sections() -> None:
@@ -132,6 +147,10 @@ def test_places_of_sections() -> None:
     (b"FWB\x01\x02\x00\x20\x01\x01" + bytes(30), DamagedError, "layout"),
     (b"FWB\x01\x02\x00\x03\x00\x01" + bytes(30), DamagedError, "width"),
     (b"FWB\x01\x02\x00\x03\x81\x00" + bytes(30), DamagedError, "shortest form"),
+    (b"FWB\x01\x02\x02\x00\x01\x01" + bytes(30), DamagedError, "rate"),
+    (b"FWB\x01\x02\x02\xc1\x84\x3d\x01\x01" + bytes(30), DamagedError, "rate .* is 1000001"),
+    (b"FWB\x01\x02\x02\x01\x00\x01" + bytes(30), DamagedError, "channels"),
+    (b"FWB\x01\x02\x02\x01\x01\x00" + bytes(30), DamagedError, "count"),
     (b"FWB\x01\x01\x00\x03\x01\x01\xff" + bytes(30), DamagedError, "quality"),
     (b"FWB\x01\x02\x08\x03\x01\x01\x01" + bytes(30), DamagedError, "number of sections"),
 ])

@@ -64,7 +64,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> str:
         return SimpleNamespace(data=data, estimate_bits=8 * len(data) - 100.0)
 
     def decode(data: bytes) -> SimpleNamespace:
-        return SimpleNamespace(image=ANCHORS["jpeg"].decode(data))
+        return SimpleNamespace(media=ANCHORS["jpeg"].decode(data))
 
     entry = {"name": "stand-in", "kind": "image", "family": "hierarchical", "lossless": False, "about": "for tests"}
     monkeypatch.setattr(registry, "describe", lambda: [entry])

@@ -67,7 +67,7 @@ def test_means_are_over_files_for_each_setting():
     (mean,) = mean_curves(result, "psnr")
     assert mean.files == 2
     assert [p.setting for p in mean.points] == [5, 10]
-    assert [p.bpp for p in mean.points] == pytest.approx([0.15, 0.3])
+    assert [p.rate for p in mean.points] == pytest.approx([0.15, 0.3])
     assert [p.value for p in mean.points] == pytest.approx([28, 32])
 
 
@@ -77,7 +77,7 @@ def test_a_file_without_a_value_at_some_setting_leaves_all_means():
                           record("a", "y", 5, 0.2, 28.0), record("flat", "y", 5, 0.01, None, exact=True)]}
     means = {c.codec: c for c in mean_curves(result, "psnr")}
     assert [c.files for c in means.values()] == [1, 1]
-    assert means["x"].points[0].bpp == pytest.approx(0.1)
+    assert means["x"].points[0].rate == pytest.approx(0.1)
 
 
 def test_lossless_codecs_have_no_curve_and_take_none_from_others():
@@ -109,7 +109,7 @@ def test_published_curves_have_one_entry_for_each_metric(tmp_path):
     file.write_text(json.dumps([{"codec": "c", "source": "s", "points": points}]))
     curves = load_published(file)
     assert [(c.codec, c.metric, c.source) for c in curves] == [("c", "psnr", "s"), ("c", "ms_ssim", "s")]
-    assert [p.bpp for p in curves[0].points] == [0.2, 0.5]
+    assert [p.rate for p in curves[0].points] == [0.2, 0.5]
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"a": 1}', "[1]", '[{"codec": "c"}]', "3", '[{"points": [{"psnr": 3}]}]'])
@@ -129,3 +129,29 @@ def test_table_calls_lossless_codecs_so():
     records = [record("a", "x", 5, 0.1, 27.0), record("a", "png", 9, 12.0, None, exact=True)]
     reasons = {row.codec: row.rates["psnr"].reason for row in bd_table({"records": records}, "x")}
     assert reasons == {"x": "fewer than two points that rise with rate", "png": "lossless"}
+
+
+def test_where_less_is_better_curves_are_turned_round():
+    anchor = Curve("a", "mel", tuple(Point(i, r, v) for i, (r, v) in enumerate([(4, 2.0), (8, 1.5), (16, 1.0)])))
+    half = Curve("b", "mel", tuple(Point(i, r, v) for i, (r, v) in enumerate([(2, 2.0), (4, 1.5), (8, 1.0)])))
+    rate = bd_rate(anchor, half)
+    assert rate.percent == pytest.approx(-50) and rate.overlap == 1
+    assert (rate.low, rate.high) == (2.0, 1.0) and rate.dropped == ()
+    worse = Curve("c", "mel", (*half.points, Point(3, 9, 1.2)))
+    assert bd_rate(anchor, worse).dropped == (3,)
+
+
+def test_curves_of_sounds_are_over_kbps():
+    records = [{"file": "a", "codec": "x", "setting": s, "kbps": s, "metrics": {"mel": 1 / s, "stoi": 0.5},
+                "exact": False} for s in (6, 12)]
+    curve, = mean_curves({"records": records}, "mel")
+    assert [(p.rate, p.value) for p in curve.points] == [(6, 1 / 6), (12, 1 / 12)]
+    rows = bd_table({"records": records}, "x")
+    assert list(rows[0].rates) == ["mel"] and rows[0].rates["mel"].percent == pytest.approx(0)
+
+
+def test_a_metric_without_values_is_not_the_anchors_fault():
+    records = [{"file": "a", "codec": "x", "setting": s, "kbps": s, "metrics": {"pesq_wb": None}, "exact": False}
+               for s in (6, 12)]
+    row, = bd_table({"records": records}, "x")
+    assert row.rates["pesq_wb"].reason == "no points that all sounds have"

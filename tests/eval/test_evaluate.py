@@ -114,7 +114,7 @@ def test_a_codec_that_returns_another_size_is_an_error(pictures, stand_in, monke
     import fewbits.codecs
 
     files = fewbits.codecs.files
-    cut = type("Decoded", (), {"image": Image(np.zeros((5, 5, 3), np.uint8))})
+    cut = type("Decoded", (), {"media": Image(np.zeros((5, 5, 3), np.uint8))})
     monkeypatch.setattr(files, "decode", lambda data: cut)
     with pytest.raises(Exception, match="5 x 5 pixels of a picture of 176 x 192"):
         evaluate([pictures / "a.png"], [(stand_in, [50])])

@@ -1,14 +1,19 @@
 import json
+import math
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
+from fewbits.codecs.sound import Audio
 from fewbits.errors import InputError
+from fewbits.eval import sounds
 from fewbits.eval.crops import take_crops
 from fewbits.eval.curves import load_published
 from fewbits.eval.evaluate import evaluate
 from fewbits.eval.report import write_html
+from fewbits.eval.spectrograms import take_spectrograms
 
 
 class Page(HTMLParser):
@@ -88,6 +93,51 @@ def test_a_page_of_lossless_codecs_has_no_plot(pictures, tmp_path):
     write_html(evaluate([pictures], [("png", [1, 9])]), tmp_path / "page.html", "png")
     page = Page((tmp_path / "page.html").read_text())
     assert "svg" not in page.tags and "2 of 2" in page.words
+
+
+@pytest.fixture
+def talks(tmp_path, make_sound):
+    """A folder of three sounds."""
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    for seed, name in enumerate(("a.wav", "b.wav", "c.flac")):
+        make_sound(1.5, seed=seed).save(folder / name)
+    return folder
+
+
+def test_a_page_about_sounds(talks, stored_sound, tmp_path):
+    result = sounds.evaluate([talks], ["speech@0,30,60,100", "opus@6,16,32", "flac@5"], metrics=("pesq_wb", "mel"))
+    rows = take_spectrograms(result, [talks])
+    write_html(result, tmp_path / "page.html", "opus", crops=rows)
+    text = (tmp_path / "page.html").read_text()
+    page = Page(text)
+    assert page.tags.count("svg") == 2 and page.tags.count("img") == 2 * 4  # two sounds, each the source and 3 codecs
+    for words in ("PESQ WB over rate", "mel over rate", "BD-rate against opus", "Spectrograms at about 6 kbit/s",
+                  "mel (less is better, and above)", "kbit/s, size of the file (logarithmic)", "+0.0 %", "lossless",
+                  "Means over 3 sounds."):
+        assert any(words in part for part in page.words), words
+    assert "picture" not in re.sub(r"<svg.*?</svg>|<style>.*?</style>", "", text, flags=re.DOTALL)
+
+
+def test_spectrograms_are_those_of_the_nearest_setting(talks, stored_sound):
+    result = sounds.evaluate([talks], ["speech@0,50,100", "opus@6,16"], metrics=["mel"])
+    rows = take_spectrograms(result, [talks], rate=16, count=1)
+    assert [row.file for row in rows] == ["a.wav"]
+    speech, opus = rows[0].crops
+    assert (opus.setting, opus.caption) == (16, f"@16: {opus.kbps:.2f} kbit/s")
+    distances = {r["setting"]: abs(math.log(r["kbps"] / 16)) for r in result["records"]
+                 if (r["file"], r["codec"]) == ("a.wav", "speech")}
+    assert speech.setting == min(distances, key=distances.get)
+    assert rows[0].source.shape == speech.pixels.shape == (200, 480, 3) and rows[0].source.dtype == np.uint8
+    assert not np.array_equal(speech.pixels, rows[0].source)
+
+
+@pytest.mark.parametrize("samples", [np.zeros((1, 8000)), np.ones((2, 3)) / 2])
+def test_silence_and_tiny_sounds_have_spectrograms(samples, stored_sound, tmp_path):
+    Audio(samples.astype(np.float32), 8000).save(tmp_path / "a.wav")
+    result = sounds.evaluate([tmp_path / "a.wav"], ["speech@50"], metrics=["si_sdr"])
+    row, = take_spectrograms(result, [tmp_path / "a.wav"])
+    assert row.source.ndim == 3 and row.source.shape == row.crops[0].pixels.shape
 
 
 def test_an_empty_result_and_a_missing_folder_are_refused(tmp_path, pictures):

@@ -9,6 +9,7 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from fewbits.apps.cli.main import app
+from fewbits.codecs import files
 from fewbits.codecs.sound import Audio
 from fewbits.errors import InputError
 from fewbits.eval import sounds
@@ -67,7 +68,7 @@ def test_silence_and_tiny_sounds_stay_where_they_are(count):
 
 
 def test_records_hold_what_was_written_and_decoded(folder):
-    result = json.loads(json.dumps(evaluate([folder], ["opus@16,64", "flac@5"], QUICK), allow_nan=False))
+    result = json.loads(json.dumps(evaluate([folder], ["opus@16,64", "flac@5"], metrics=QUICK), allow_nan=False))
     assert [(r["file"], r["codec"], r["setting"]) for r in result["records"]] == [
         (file, codec, setting) for file in ("a.wav", "b.flac")
         for codec, setting in (("opus", 16), ("opus", 64), ("flac", 5))]
@@ -86,37 +87,66 @@ def test_records_hold_what_was_written_and_decoded(folder):
 
 
 def test_settings_default_to_the_spread_of_the_codec(folder):
-    records = evaluate([folder / "a.wav"], ["mp3"], ["si_sdr"])["records"]
+    records = evaluate([folder / "a.wav"], ["mp3"], metrics=["si_sdr"])["records"]
     assert tuple(r["setting"] for r in records) == SOUND_ANCHORS["mp3"].settings
 
 
 def test_the_delay_of_a_codec_is_taken_out(folder):
-    records = evaluate([folder], ["aac@128", "mp3@128", "opus-60@96"], ["si_sdr"])["records"]
+    records = evaluate([folder], ["aac@128", "mp3@128", "opus-60@96"], metrics=["si_sdr"])["records"]
     assert min(r["metrics"]["si_sdr"] for r in records) > 10
 
 
 def test_samples_that_are_no_numbers_are_told(tmp_path):
     samples = np.array([0.5, np.nan] * 4000, np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
-    result = evaluate([tmp_path / "a.wav"], ["flac"], ["si_sdr"])
+    result = evaluate([tmp_path / "a.wav"], ["flac"], metrics=["si_sdr"])
     assert result["notices"] == ["a.wav: 4000 samples were infinite or not numbers; they were set to 0."]
 
 
 def test_metrics_that_are_not_installed_are_told(folder, monkeypatch):
     monkeypatch.setitem(SOUND_METRICS, "far", SoundMetric("far", lambda a, b: 1 / 0, "no_such_package"))
-    result = evaluate([folder / "a.wav"], ["flac@0"], ["si_sdr", "far"])
+    result = evaluate([folder / "a.wav"], ["flac@0"], metrics=["si_sdr", "far"])
     assert result["records"][0]["metrics"]["far"] is None
     assert result["notices"] == ["Left out, for want of the extra packages of fewbits[metrics]: far."]
 
 
+def test_codecs_of_fewbits_stand_beside_the_anchors(folder, stored_sound):
+    records = evaluate([folder], ["speech", "opus@16", "flac@5"], metrics=QUICK)["records"]
+    neural, anchors = [[r for r in records if (r["codec"] == "speech") == own] for own in (True, False)]
+    assert [r["setting"] for r in neural] == [*range(0, 101, 10)] * 2
+    assert all(set(r) == FIELDS | {"estimate_bits"} for r in neural) and all(set(r) == FIELDS for r in anchors)
+    for r in neural:
+        assert 0 < 8 * r["bytes"] - r["estimate_bits"] < 8 * 50  # header and checksums
+    first = neural[:11]
+    assert first[-1]["kbps"] > first[0]["kbps"] and first[-1]["metrics"]["mel"] < first[0]["metrics"]["mel"]
+    again = evaluate([folder / "a.wav"], ["speech@0,100"], metrics=QUICK)["records"]
+    assert [r["bytes"] for r in again] == [first[0]["bytes"], first[-1]["bytes"]]
+
+
+def test_effort_reaches_the_codec_and_the_environment(folder, stored_sound, monkeypatch):
+    efforts = []
+    whole = files.encode
+    monkeypatch.setattr(files, "encode", lambda media, codec, target: efforts.append(target.effort) or whole(
+        media, codec, target))
+    result = evaluate([folder / "a.wav"], ["speech@50"], 3, ["si_sdr"])
+    assert efforts == [1, 3] and result["environment"]["effort"] == 3  # the first is the warm-up
+
+
+def test_codecs_of_fewbits_are_not_moved_about(folder, stored_sound, monkeypatch):
+    monkeypatch.setattr(sounds, "aligned", lambda *_: pytest.fail("moved"))
+    evaluate([folder], ["speech@10", "flac@5"], metrics=["si_sdr"])
+
+
 def test_progress_is_told(folder):
     shares: list[float] = []
-    evaluate([folder], ["flac@0,5"], ["si_sdr"], progress=lambda share, what: shares.append(share))
+    evaluate([folder], ["flac@0,5"], metrics=["si_sdr"], progress=lambda share, what: shares.append(share))
     assert shares == [0, 0.25, 0.5, 0.75, 1]
 
 
 @pytest.mark.parametrize("codecs, message", [
-    (["opus", "jpeg"], "no codec 'jpeg' for sounds; there are: opus, opus-60, mp3, aac, flac"),
+    (["opus", "jpeg"], "no codec 'jpeg' for sounds; there are: speech, opus, opus-60, mp3, aac, flac"),
+    (["opus", "hyperprior"], "no codec 'hyperprior' for sounds"),
+    (["speech@101"], "numbers from 0 to 100, not 101"),
     (["opus@"], "opus@20,40"),
     (["opus@1000"], "from 4 to 510, not 1000"),
     (["flac@5.5"], "whole numbers from 0 to 12"),
@@ -129,7 +159,7 @@ def test_wrong_codecs_are_refused_before_anything_is_coded(codecs, message, fold
 
 def test_wrong_metrics_and_paths_are_refused(folder, tmp_path):
     with pytest.raises(InputError, match="no metric 'taste' of sounds; there are: pesq_wb"):
-        evaluate([folder], ["opus"], ["taste"])
+        evaluate([folder], ["opus"], metrics=["taste"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no sound to evaluate"):
         evaluate([tmp_path / "empty"], ["opus"])
@@ -137,7 +167,8 @@ def test_wrong_metrics_and_paths_are_refused(folder, tmp_path):
         evaluate([folder / "notes.txt"], ["opus"])
 
 
-@pytest.mark.parametrize("codecs, answer", [(["opus@6"], True), (["jpeg", "opus-60"], True), (["jpeg@5", "xz"], False)])
+@pytest.mark.parametrize("codecs, answer", [
+    (["opus@6"], True), (["jpeg", "opus-60"], True), (["speech@5"], True), (["jpeg@5", "xz"], False)])
 def test_codecs_say_what_is_evaluated(codecs, answer):
     assert asked_for(codecs) == answer
 
@@ -147,7 +178,8 @@ def run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs `fewbits eval` in this process, beside the folder of sounds, with quick metrics."""
     monkeypatch.chdir(tmp_path)
     whole = sounds.evaluate
-    monkeypatch.setattr(sounds, "evaluate", lambda paths, codecs, progress: whole(paths, codecs, QUICK, progress))
+    monkeypatch.setattr(sounds, "evaluate",
+                        lambda paths, codecs, effort, progress: whole(paths, codecs, effort, QUICK, progress))
     return lambda *arguments: CliRunner().invoke(app, ["eval", *arguments])
 
 
@@ -170,11 +202,18 @@ def test_the_command_prints_tables_and_writes_records(run, tmp_path):
     assert quality[1] == ["flac", "5", "-", "0.000"]
 
 
-@pytest.mark.parametrize("option", [("--html", "r.html"), ("--anchor", "jpeg"), ("--published", "p.json")])
+def test_the_command_compares_rates_and_writes_a_page(run, stored_sound, tmp_path):
+    result = run("sounds", "--codec", "speech@0,50,100", "--codec", "opus@6,16,64", "--html", "page.html")
+    assert result.exit_code == 0 and "BD-rate against opus" in result.stdout
+    page = (tmp_path / "page.html").read_text()
+    for words in ("BD-rate against opus", "Spectrograms at about 6 kbit/s", "x real time", "kbit/s, size of the file"):
+        assert words in page
+
+
+@pytest.mark.parametrize("option", [("--anchor", "jpeg"), ("--published", "p.json")])
 def test_the_command_refuses_what_sounds_do_not_have(option, run, tmp_path):
     result = run("sounds", "--codec", "opus", *option)
-    assert isinstance(result.exception, InputError) and option[0] in str(result.exception)
-    assert not (tmp_path / "r.html").exists()
+    assert isinstance(result.exception, InputError) and option[0].strip("-") in str(result.exception)
 
 
 def test_the_command_takes_no_picture_for_a_sound(run, smooth_png):

@@ -1,0 +1,115 @@
+"""Kinds of media: what the header of a file says about each, how large it may be, and what can be aimed at."""
+
+import numpy as np
+
+from fewbits.codecs.codec import Target
+from fewbits.codecs.image_set import ImageSet
+from fewbits.codecs.media import Image
+from fewbits.codecs.sound import Audio
+from fewbits.entropy.container import Header
+from fewbits.errors import DamagedError, InputError, LimitError
+
+Media = Image | ImageSet | Audio
+
+IN_WORDS = {"image": "one picture", "images": "a set of images", "audio": "sound"}
+
+_LAYOUT_WIDE, _LAYOUT_PROFILE = 8, 16  # bits of the layout field
+
+
+def kind_of(media: Media) -> str:
+    """The kind, one of `fewbits.entropy.container.KINDS`."""
+    if isinstance(media, Audio):
+        return "audio"
+    return "images" if isinstance(media, ImageSet) else "image"
+
+
+def samples_of(media: Media) -> np.ndarray:
+    """All that is coded, in the media's own shape and type."""
+    return media.pixels if isinstance(media, Image) else media.samples
+
+
+def fields_of(media: Media, profile: bool) -> dict[str, int]:
+    """The media fields of a header; `profile`: the first section is a colour profile."""
+    if isinstance(media, Audio):
+        return {"rate": media.rate, "channels": media.channels, "count": media.count}
+    if isinstance(media, ImageSet):
+        return {"channels": media.channels, "width": media.width, "height": media.height, "count": media.count}
+    layout = media.channels | _LAYOUT_WIDE * (media.bits == 16) | _LAYOUT_PROFILE * profile
+    return {"layout": layout, "width": media.width, "height": media.height}
+
+
+def shape_of(header: Header) -> dict[str, int]:
+    """What a header says of the media.
+
+    Returns:
+        Of pictures `width`, `height`, `channels`, `bits` and `profile` (1 where the first section is a colour profile),
+        of sets of images also `count` (images); of sounds `rate` (Hz), `channels` and `count` (samples a channel).
+
+    Raises:
+        DamagedError: if the fields make no sense.
+    """
+    if header.kind == "audio":
+        return dict(header.media)
+    if header.kind == "images":
+        if header.media["channels"] not in (1, 3):
+            raise DamagedError(f"The file names {header.media['channels']} channels, which sets of images cannot have.")
+        return {**header.media, "bits": 8, "profile": 0}
+    layout = header.media["layout"]
+    shape = {"width": header.media["width"], "height": header.media["height"], "channels": layout & 7,
+             "bits": 16 if layout & _LAYOUT_WIDE else 8, "profile": int(bool(layout & _LAYOUT_PROFILE))}
+    if shape["channels"] not in (1, 2, 3, 4) or (shape["bits"] == 16 and shape["channels"] != 1):
+        raise DamagedError(f"The file names a sample layout ({layout}) that does not exist.")
+    return shape
+
+
+def check_limits(kind: str, shape: dict[str, int], max_pixels: int, max_samples: int) -> None:
+    """Raises `LimitError` for media that are larger than the limits: pixels of all images, samples of all channels."""
+    if kind == "audio":
+        if shape["count"] * shape["channels"] > max_samples:
+            raise LimitError(f"The sound has {shape['channels']} x {shape['count']} samples, more than the limit of "
+                             f"{max_samples}: raise the limit if you trust the file.")
+    elif _pixels(shape) > max_pixels:
+        sides = f"{shape['width']} x {shape['height']}"
+        what = f"images have {shape['count']} x {sides}" if kind == "images" else f"picture has {sides}"
+        raise LimitError(f"The {what} pixels, more than the limit of {max_pixels}: raise the limit if you trust the "
+                         "file.")
+
+
+def rate_of(kind: str, shape: dict[str, int], size: int) -> dict[str, float]:
+    """The rate of a file of `size` bytes: `bits_per_pixel`, or for sounds `seconds` and `kbps` (1000 bits a second)."""
+    if kind == "audio":
+        seconds = shape["count"] / shape["rate"]
+        return {"seconds": seconds, "kbps": size * 8 / 1000 / seconds}
+    return {"bits_per_pixel": size * 8 / _pixels(shape)}
+
+
+def check_fit(codec: str, wanted: str, kind: str) -> None:
+    """Raises `InputError` where a codec for media of the kind `wanted` is to code some of another kind."""
+    if kind != wanted:
+        raise InputError(f"{codec} is for {IN_WORDS[wanted]}, not for {IN_WORDS[kind]}.")
+
+
+def check_target(target: Target, kind: str) -> None:
+    """Raises `InputError` for what media of a kind cannot be coded for."""
+    if kind != "audio":
+        if target.kbps is not None:
+            raise InputError("Pictures do not last, so kbit/s mean nothing for them: aim at bits per pixel, a size, a "
+                             "quality or a PSNR.")
+    elif target.bits_per_pixel is not None or target.psnr is not None:
+        raise InputError("Bits per pixel and PSNR are for pictures; of a sound, aim at kbit/s, a size or a quality.")
+    elif target.tune != Target.tune:
+        raise InputError(f"A sound cannot be tuned for {target.tune}, which is a metric of pictures.")
+
+
+def size_aimed_at(target: Target, media: Media) -> int | None:
+    """Bytes of the file where a rate is aimed at, None elsewhere; the target is one for such media."""
+    if target.kbps is not None and isinstance(media, Audio):
+        return int(target.kbps * 1000 * media.seconds / 8)
+    if target.bits_per_pixel is not None and not isinstance(media, Audio):
+        return int(target.bits_per_pixel * media.pixel_count / 8)
+    return target.size
+
+
+def _pixels(shape: dict[str, int]) -> int:
+    """Pixels of a picture, or of all images of a set."""
+    return shape["width"] * shape["height"] * shape.get("count", 1)
