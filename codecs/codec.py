@@ -103,7 +103,7 @@ class Codec(ABC, Generic[MediaT]):
     def weights_id(self) -> bytes:
         """First 8 bytes of the SHA-256 of the weights file; empty where weights travel in the stream."""
 
-    def for_media(self, media: MediaT) -> Self:
+    def for_media(self, media: MediaT, target: Target) -> Self:
         """The instance to encode media with: this one, unless the codec has several sets of weights.
 
         Raises:

@@ -87,7 +87,7 @@ def encode(media: Media, codec: str | None = None, target: Target = Target(), *,
                          "chosen.")
     kinds.check_target(target, entry.kind)
     verify = entry.lossless and target.verify
-    instance = registry.create(entry.name, device).for_media(media)
+    instance = registry.create(entry.name, device).for_media(media, target)
     extras = _profile_section(media)
     fields = kinds.fields_of(media, bool(extras))
 

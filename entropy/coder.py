@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import constriction
 import numpy as np
 
+from fewbits.entropy import words
 from fewbits.entropy.tables import SymbolTables, checked_symbols
-from fewbits.entropy.varint import read_varint, write_varint
-from fewbits.entropy.words import words_from_bytes, words_to_bytes
-from fewbits.errors import DamagedError, StreamError, TruncatedError
+from fewbits.entropy.varint import read_varint
+from fewbits.errors import DamagedError, StreamError
 from fewbits.kernels.ans import START
 
 AnsCoder = constriction.stream.stack.AnsCoder
@@ -57,8 +57,7 @@ class Encoder:
         for entries, tables, starts, counts in reversed(self._groups):
             for table, part in reversed(list(_parts(entries, starts, counts))):
                 coder.encode_reverse(part, tables.model(table))
-        escapes = b"".join(self._escapes)
-        return write_varint(len(escapes)) + escapes + words_to_bytes(coder.get_compressed())
+        return words.join(b"".join(self._escapes), coder.get_compressed())
 
 
 class Decoder:
@@ -72,12 +71,9 @@ class Decoder:
     """
 
     def __init__(self, data: bytes) -> None:
-        length, begin = read_varint(data, 0)
-        if length > len(data) - begin:
-            raise TruncatedError(f"The section ends at byte {len(data)}, within {length} bytes of escaped symbols.")
-        self._escapes = np.frombuffer(data, np.uint8, length, begin)
+        self._escapes, stack = words.split(data)
         self._used = 0
-        self._coder = AnsCoder(words_from_bytes(data[begin + length :]))
+        self._coder = AnsCoder(stack)
 
     def decode(self, tables: SymbolTables, index: np.ndarray) -> np.ndarray:
         """The next group.
@@ -114,19 +110,9 @@ class Decoder:
                    counts: np.ndarray) -> np.ndarray:
         """What the kernel `ungroup` does, at half its speed, in NumPy."""
         order = np.argsort(index, kind="stable")
-        symbols = np.empty(index.size, np.int32)
-        symbols[order] = entries + np.repeat(tables.lows, counts)
-        escapes = self._escapes.tobytes()
-        for place in np.sort(order[entries == np.repeat(tables.sizes - 1, counts)]).tolist():
-            try:
-                value, self._used = read_varint(escapes, self._used)
-            except StreamError as error:
-                raise DamagedError(f"The section is damaged in its escaped symbols. {error}") from None
-            symbol = (value >> 1) ^ -(value & 1)
-            table = index[place]
-            if value >> 32 or 0 <= symbol - int(tables.lows[table]) < int(tables.sizes[table]) - 1:
-                raise DamagedError("The section is damaged: an escaped symbol is malformed.")
-            symbols[place] = symbol
+        sorted_back = np.empty_like(entries)
+        sorted_back[order] = entries
+        symbols, self._used = symbols_of(sorted_back, index, tables, self._escapes, self._used)
         return symbols
 
     def finish(self) -> None:
@@ -139,3 +125,29 @@ def _parts(entries: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> Itera
     """The tables in use, in order, each with its slice of the entries."""
     for table in np.flatnonzero(counts).tolist():
         yield table, entries[starts[table] : starts[table] + counts[table]]
+
+
+def symbols_of(entries: np.ndarray, index: np.ndarray, tables: SymbolTables, escapes: np.ndarray, used: int
+               ) -> tuple[np.ndarray, int]:
+    """Symbols of entries, and how many bytes of escapes are used then.
+
+    Args:
+        entries: (n,) int32, entries of their tables, in the order of the escapes.
+        index: (n,) uint16, the table of each.
+        escapes, used: uint8, and how many of them are used before.
+
+    Raises:
+        DamagedError: if escaped symbols are missing or malformed.
+    """
+    symbols, data = entries + tables.lows[index], escapes.tobytes()
+    for place in np.flatnonzero(entries == tables.sizes[index] - 1).tolist():
+        try:
+            value, used = read_varint(data, used)
+        except StreamError as error:
+            raise DamagedError(f"The section is damaged in its escaped symbols. {error}") from None
+        symbol = (value >> 1) ^ -(value & 1)
+        table = index[place]
+        if value >> 32 or 0 <= symbol - int(tables.lows[table]) < int(tables.sizes[table]) - 1:
+            raise DamagedError("The section is damaged: an escaped symbol is malformed.")
+        symbols[place] = symbol
+    return symbols, used

@@ -117,6 +117,19 @@ class SymbolTables:
         return grouping.total_bits(symbols, index, self.lows, self.sizes, self.offsets[:-1].astype(np.int64),
                                    self.code_lengths())
 
+    def entries(self, symbols: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, bytes]:
+        """Entries of symbols in their tables, (n,) int32, and the values of escaped ones as bytes.
+
+        Args:
+            symbols, index: (n,) int32 and uint16; the tables exist.
+        """
+        from fewbits.kernels import grouping  # brings numba, which a program that only decodes does without
+
+        lows, escape = self.lows[index], self.sizes[index] - 1
+        escaped = (symbols < lows) | (symbols >= lows.astype(np.int64) + escape)
+        entries = np.where(escaped, escape, symbols - lows)
+        return entries, grouping.write_escapes(symbols, index, self.lows, self.sizes, int(escaped.sum())).tobytes()
+
     def checked_index(self, index: np.ndarray) -> np.ndarray:
         """Table indices as one row of uint16. Raises `ValueError` if there is no such table."""
         flat = np.asarray(index).reshape(-1)

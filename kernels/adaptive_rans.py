@@ -11,13 +11,16 @@ from numba import njit, types
 from fewbits.errors import DamagedError
 from fewbits.kernels import rans
 from fewbits.kernels.ans import PRECISION, START, TOTAL
-from fewbits.kernels.rans import flush, push, refill
+from fewbits.kernels.rans import LOOKUP_BITS, RansTables, flush, pop, push, refill
 
 _START = np.uint64(START)
 _MASK24 = np.uint64(TOTAL - 1)
 _SHIFT24 = np.uint64(PRECISION)
+_MASK_INTERVAL = np.uint64((1 << 2 * PRECISION) - 1)
 
 _INTERVALS = types.Array(types.uint64, 1, "C", readonly=True)
+_INDEX = types.Array(types.uint16, 1, "C", readonly=True)
+_OFFSETS = types.Array(types.int64, 1, "C", readonly=True)
 WORDS = types.Array(types.uint32, 1, "C", readonly=True)
 """The numba type of words that are read."""
 
@@ -56,6 +59,31 @@ def encode_intervals(intervals: np.ndarray) -> np.ndarray:
     """uint32 words of (n,) uint64 intervals, the last not 0."""
     words, count = _encode(intervals)
     return words[:count].copy()
+
+
+@njit(types.int32[::1](WORDS, types.uint64[::1], _INDEX, _INTERVALS, _OFFSETS, _INTERVALS), cache=True, nogil=True)
+def _decode_by_tables(words, coder, index, packed, offsets, lookup):  # type: ignore[no-untyped-def]
+    entries = np.empty(index.size, np.int32)
+    state, count = coder[0], np.int64(coder[1])
+    for i in range(index.size):
+        table = np.int64(index[i])
+        state, count, entries[i] = pop(state, words, count, packed, offsets[table], lookup, table << LOOKUP_BITS)
+    coder[0], coder[1] = state, np.uint64(count)
+    return entries
+
+
+def decode_by_tables(words: np.ndarray, coder: np.ndarray, index: np.ndarray, tables: RansTables) -> np.ndarray:
+    """Symbols among others that do have tables: entries, (n,) int32. The coder's state moves on.
+
+    Args:
+        index: (n,) uint16, the table of each, which the caller has checked to exist.
+    """
+    return _decode_by_tables(words, coder, index, tables.packed, tables.offsets, tables.lookup)
+
+
+def intervals_by_tables(entries: np.ndarray, index: np.ndarray, tables: RansTables) -> np.ndarray:
+    """Intervals, (n,) uint64, of what `decode_by_tables` gives; the caller has checked entries too."""
+    return tables.packed[tables.offsets[index] + entries] & _MASK_INTERVAL
 
 
 def open_words(words: np.ndarray) -> np.ndarray:

@@ -29,13 +29,9 @@ from numba import njit, types
 from fewbits.kernels import adaptive_rans
 from fewbits.kernels.adaptive_rans import WORDS, advance, pack, quantile_of
 from fewbits.kernels.ans import START, TOTAL
+from fewbits.kernels.parameter_codes import WEIGHTS, normalised
 
 VALUES = 256  # of a pixel
-MANTISSA_BITS = 3  # of a weight's code; the other five are the exponent
-CODES = 256
-WEIGHTS = np.array([((1 << MANTISSA_BITS) + code % (1 << MANTISSA_BITS)) << (code >> MANTISSA_BITS)
-                    for code in range(CODES)], np.float64)
-"""What codes of parameters stand for: integers, eight to an octave. A row of parameters is used over its sum."""
 SCALE = float(TOTAL - VALUES - 1)  # of probabilities; every value gets 1 more, and the last one the rest
 MESSAGE_BITS = 300
 MAX_STATES, MAX_COMPONENTS = 256, 256
@@ -90,10 +86,8 @@ class TreeCircuit:
         weights = WEIGHTS[components].T
         sums = np.zeros((VALUES + 1, kinds))
         np.cumsum(weights, axis=0, out=sums[1:])  # integers below 2**53: exact
-        root_weights = WEIGHTS[root]
         return cls(*(np.ascontiguousarray(array) for array in (
-            pixels, depths, root_weights / root_weights.sum(), transitions, leaves, weights / sums[-1],
-            sums / sums[-1])))
+            pixels, depths, normalised(root), transitions, leaves, weights / sums[-1], sums / sums[-1])))
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:

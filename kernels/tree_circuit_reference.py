@@ -6,7 +6,8 @@ Every operation on the elements of arrays is rounded as the compiled loops round
 import numpy as np
 
 from fewbits.kernels.ans import PRECISION, TOTAL
-from fewbits.kernels.tree_circuit import MESSAGE_BITS, SCALE, VALUES, WEIGHTS, TreeCircuit
+from fewbits.kernels.parameter_codes import WEIGHTS
+from fewbits.kernels.tree_circuit import MESSAGE_BITS, SCALE, VALUES, TreeCircuit
 
 
 def tables(image: np.ndarray, circuit: TreeCircuit) -> np.ndarray:

@@ -45,6 +45,23 @@ def hyperprior(
     print(f"To use the weights, copy {weights} and its model card to codecs/image/weights/.")
 
 
+@app.command("hyperprior-circuit")
+def hyperprior_circuit(
+    data: Photos,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the circuit.")
+    ] = Path("runs/hyperprior-circuit"),
+    states: Annotated[int, typer.Option(min=1, max=256, help="States of each hidden variable.")] = 8,
+) -> None:
+    """Train the circuit of the image codec `hyperprior`, for the weights that are installed."""
+    from fewbits.apps.train import latent_circuit as recipe
+
+    weights = output / "hyperprior-circuit.safetensors"
+    with progress_bar() as progress:
+        recipe.train(data, weights, recipe.Budget(states=states), progress=progress)
+    print(f"To use the circuit, copy {weights} and its model card to codecs/image/weights/.")
+
+
 @app.command()
 def overfit(
     data: Photos,

@@ -17,10 +17,11 @@ from fewbits.apps.train.hyperprior import (
 )
 from fewbits.apps.train.optimisation import begin_integer_stage
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import LEVEL_FRACTION, SCALE_LOW, SCALE_RATIO, SCALES
-from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, level_integers
+from fewbits.codecs.image.hyperprior.entropy_model import SCALE_LOW, SCALE_RATIO, SCALES
+from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
 from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
 from fewbits.codecs.image.hyperprior.weights import save_weights
+from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.codecs.media import Image
 from fewbits.entropy.tables import factorised_tables, logistic_scale_tables
 from fewbits.eval.anchors import ANCHORS

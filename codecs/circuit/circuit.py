@@ -17,15 +17,15 @@ from safetensors.numpy import load, save_file
 from fewbits.codecs.circuit.tree import Tree
 from fewbits.entropy.deflate import deflate, inflate
 from fewbits.errors import DamagedError, WeightsError
-from fewbits.kernels.tree_circuit import CODES, MAX_COMPONENTS, MAX_STATES, VALUES, WEIGHTS, TreeCircuit
+from fewbits.kernels.parameter_codes import codes_of
+from fewbits.kernels.tree_circuit import MAX_COMPONENTS, MAX_STATES, VALUES, TreeCircuit
 
 MAX_PIXELS = 1 << 16  # of an image; each has a matrix of its own
-_BOUNDARIES = np.sqrt(WEIGHTS[:-1] * WEIGHTS[1:])
 
 
 @dataclass(frozen=True, eq=False)
 class Circuit:
-    """A circuit over images of one shape. Parameters are codes of `kernels.tree_circuit.WEIGHTS`.
+    """A circuit over images of one shape. Parameters are codes of `kernels.parameter_codes.WEIGHTS`.
 
     Attributes:
         shape: height, width, channels; a "pixel" of the tree is a sample, (y * width + x) * channels + channel.
@@ -61,9 +61,9 @@ class Circuit:
     def from_probabilities(cls, shape: tuple[int, int, int], tree: Tree, root: np.ndarray, transitions: np.ndarray,
                            leaves: np.ndarray, components: np.ndarray) -> "Circuit":
         """From float parameters of the same shapes, whose rows need not sum to 1."""
-        codes = _codes_of(transitions)
+        codes = codes_of(transitions)
         codes[0] = 0
-        return cls(shape, tree, _codes_of(root), codes, _codes_of(leaves), _codes_of(components))
+        return cls(shape, tree, codes_of(root), codes, codes_of(leaves), codes_of(components))
 
     def compiled(self) -> TreeCircuit:
         """In the form of the coder."""
@@ -93,12 +93,6 @@ class Circuit:
                        _inflated(tensors["leaves"], (nodes, states, kinds)), tensors["components"])
         except (OSError, SafetensorError, KeyError, ValueError, TypeError, DamagedError) as error:
             raise WeightsError(f"{path} cannot be used as weights of `circuit-tree`: {error}.") from None
-
-
-def _codes_of(probabilities: np.ndarray) -> np.ndarray:
-    """The codes of rows of probabilities, uint8: the largest of a row gets the largest weight."""
-    largest = probabilities.max(axis=-1, keepdims=True)
-    return np.searchsorted(_BOUNDARIES, probabilities / largest * WEIGHTS[CODES - 1]).astype(np.uint8)
 
 
 def _inflated(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

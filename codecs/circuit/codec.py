@@ -52,7 +52,7 @@ class CircuitTreeCodec(ImageSetCodec):
     def weights_id(self) -> bytes:
         return identity_of(self._weights)
 
-    def for_media(self, media: ImageSet) -> Self:
+    def for_media(self, media: ImageSet, target: Target) -> Self:
         """The circuit that codes some of the images in the fewest bits; see `Codec.for_media`."""
         if self._chosen is not None:
             return self

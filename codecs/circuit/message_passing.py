@@ -13,7 +13,8 @@ import numpy as np
 
 from fewbits.codecs.circuit.circuit import Circuit
 from fewbits.codecs.circuit.tree import Tree
-from fewbits.kernels.tree_circuit import VALUES, WEIGHTS
+from fewbits.kernels.parameter_codes import normalised
+from fewbits.kernels.tree_circuit import VALUES
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +37,7 @@ class Probabilities:
     def of(cls, circuit: Circuit) -> "Probabilities":
         """From a circuit's integers."""
         root, transitions, leaves, components = (
-            WEIGHTS[codes] / WEIGHTS[codes].sum(axis=-1, keepdims=True)
-            for codes in (circuit.root, circuit.transitions, circuit.leaves, circuit.components))
+            normalised(codes) for codes in (circuit.root, circuit.transitions, circuit.leaves, circuit.components))
         return cls(circuit.tree, root, transitions, leaves @ components)
 
 

@@ -19,7 +19,7 @@ from fewbits.codecs.circuit.codec import circuit_bits
 from fewbits.codecs.circuit.message_passing import Probabilities, conditionals
 from fewbits.codecs.image_set import ImageSet
 from fewbits.errors import InputError
-from fewbits.kernels.tree_circuit import WEIGHTS
+from fewbits.kernels.parameter_codes import normalised
 
 if TYPE_CHECKING:
     from pyjuice.nodes import CircuitNodes
@@ -56,7 +56,7 @@ def rounded(root: "CircuitNodes") -> "CircuitNodes":
         shape = (nodes.num_nodes, 256 if nodes.is_input() else nodes.num_ch_nodes)
         codes = generator.integers(180, 256, shape)
         codes[:, 0] = 255  # the largest code, which the largest probability of each row gets
-        nodes.set_params(torch.from_numpy(WEIGHTS[codes] / WEIGHTS[codes].sum(axis=1, keepdims=True)).float())
+        nodes.set_params(torch.from_numpy(normalised(codes)).float())
     return root
 
 

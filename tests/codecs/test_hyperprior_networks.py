@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import LEVEL_FRACTION, MEAN_FRACTION, PASSES
-from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, as_context, level_integers
+from fewbits.codecs.image.hyperprior.entropy_model import MEAN_FRACTION, PASSES
+from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, as_context
 from fewbits.codecs.image.hyperprior.lapped import lapped_basis
-from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel, level_weights
+from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
+from fewbits.codecs.levels import LEVEL_FRACTION, level_integers, level_weights
 from fewbits.codecs.quantisation import QuantisableLayer
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from fewbits.errors import DamagedError
 from fewbits.kernels import ans, tree_circuit, tree_circuit_reference
-from fewbits.kernels.tree_circuit import TOTAL, VALUES, WEIGHTS, TreeCircuit
+from fewbits.kernels.parameter_codes import WEIGHTS
+from fewbits.kernels.tree_circuit import TOTAL, VALUES, TreeCircuit
 
 DEPTHS = {
     "one node": [0],

@@ -1,8 +1,9 @@
 """The `hyperprior` image codec: pictures to streams and back, tile by tile."""
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -12,13 +13,12 @@ from torch.nn import functional as F
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
 from fewbits.codecs.image.alpha import encode_alpha
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import LEVEL_FRACTION
-from fewbits.codecs.image.hyperprior.exact_networks import level_integers
-from fewbits.codecs.image.hyperprior.latent_coder import UNIT, Group, encode_groups, estimate_bits
+from fewbits.codecs.image.hyperprior.latent_coder import UNIT, Group
 from fewbits.codecs.image.hyperprior.transforms import OVERLAP, Sides
 from fewbits.codecs.image.hyperprior.weights import Weights, load_weights
 from fewbits.codecs.image.layout import ROUNDED, finished
 from fewbits.codecs.image.tiles import tiles
+from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.codecs.media import Image
 from fewbits.codecs.search import highest_within
 from fewbits.codecs.spans import Span
@@ -26,6 +26,8 @@ from fewbits.codecs.weights import identity_of
 from fewbits.errors import DamagedError
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "hyperprior.safetensors"
+CIRCUIT = WEIGHTS.with_name("hyperprior-circuit.safetensors")
+CIRCUIT_EFFORT = 6  # from which on latents are coded with the circuit
 BLOCK = HyperpriorConfig.BLOCK
 TILE = 128  # latents on a side: 1024 pixels
 HALO = 8  # latents around a tile, as far as the transforms' blocks reach
@@ -38,20 +40,37 @@ class HyperpriorCodec(Codec[Image]):
 
     Args:
         device: where the float transforms run; everything that decides a probability runs on the CPU.
+        circuit: a circuit as prior over the latents, trained for these weights; None to code them by their tables
+            alone. The identity in a file is that of the circuit, if there is one: it names the weights in turn.
     """
 
     name, kind, family, lossless = "hyperprior", "image", "hierarchical", False
 
-    def __init__(self, device: str = "cpu", weights: Path = WEIGHTS) -> None:
-        self.device, self.weights_path = device, weights
+    def __init__(self, device: str = "cpu", weights: Path = WEIGHTS, circuit: Path | None = None) -> None:
+        self.device, self.weights_path, self.circuit_path = device, weights, circuit
 
     @cached_property
     def weights_id(self) -> bytes:
-        return identity_of(self.weights_path)
+        return identity_of(self.circuit_path or self.weights_path)
 
     @cached_property
     def _weights(self) -> Weights:
-        return load_weights(self.weights_path, self.device)
+        weights = _load_weights(self.weights_path, self.device)
+        return weights if self.circuit_path is None else weights.with_circuit(self.circuit_path)
+
+    @cached_property
+    def _with_circuit(self) -> Self:
+        return type(self)(self.device, self.weights_path, CIRCUIT)
+
+    def for_media(self, media: Image, target: Target) -> Self:
+        """With the circuit from effort 6 on; see `Codec.for_media`."""
+        return self if target.effort < CIRCUIT_EFFORT else self._with_circuit
+
+    def for_weights(self, identity: bytes) -> Self:
+        """With the circuit, if the file names that; see `Codec.for_weights`."""
+        if self.circuit_path is None and identity != self.weights_id and identity == self._with_circuit.weights_id:
+            return self._with_circuit
+        return super().for_weights(identity)
 
     @torch.inference_mode()
     def encode(self, media: Image, target: Target = Target(), progress: Progress = no_progress) -> Stream:
@@ -62,14 +81,15 @@ class HyperpriorCodec(Codec[Image]):
         if target.tune != "psnr":
             notices.append("hyperprior has one set of weights, for PSNR: it cannot be tuned.")
         alpha = [encode_alpha(media.pixels[..., -1])] if media.channels in (2, 4) else []
-        picture = _Picture(self._weights, self.device, media)
+        picture = Picture(self._weights, self.device, media)
         code, notice = self._choose(picture, target, sum(map(len, alpha)), progress)
         if notice:
             notices.append(notice)
         sections, bits = [], 8.0 * sum(map(len, alpha))
         for number, groups in picture.groups(code):
-            sections.append(encode_groups(groups))
-            bits += estimate_bits(groups)
+            section, ideal = self._weights.coder.encode(groups)
+            sections.append(section)
+            bits += ideal
             progress((number + 1) / picture.tile_count, "coding")
         return Stream({"quality": code}, sections + alpha, bits, tuple(notices))
 
@@ -120,7 +140,7 @@ class HyperpriorCodec(Codec[Image]):
             progress(0.5 + 0.5 * (number + 1) / len(cut), "reconstructing")
         return samples
 
-    def _choose(self, picture: "_Picture", target: Target, extra: int, progress: Progress) -> tuple[int, str | None]:
+    def _choose(self, picture: "Picture", target: Target, extra: int, progress: Progress) -> tuple[int, str | None]:
         """Quality code for a target, and a sentence if the target cannot be met."""
         if target.psnr is not None:
             return self._for_psnr(picture, target.psnr, progress)
@@ -129,7 +149,7 @@ class HyperpriorCodec(Codec[Image]):
         quality = DEFAULT_QUALITY if target.quality is None else target.quality
         return round(quality / 100 * QUALITY_CODES), None
 
-    def _for_psnr(self, picture: "_Picture", psnr: float, progress: Progress) -> tuple[int, str | None]:
+    def _for_psnr(self, picture: "Picture", psnr: float, progress: Progress) -> tuple[int, str | None]:
         """The lowest quality that reaches a PSNR."""
         def distortion(mirrored: int) -> float:  # falls with the quality, so the search runs over its mirror image
             code = QUALITY_CODES - mirrored
@@ -141,7 +161,7 @@ class HyperpriorCodec(Codec[Image]):
             return QUALITY_CODES, f"A PSNR of {psnr:g} dB cannot be reached; this is the highest quality."
         return QUALITY_CODES - found, None
 
-    def _for_size(self, picture: "_Picture", size: int, progress: Progress) -> tuple[int, str | None]:
+    def _for_size(self, picture: "Picture", size: int, progress: Progress) -> tuple[int, str | None]:
         """The highest quality whose sections fit in a size."""
         def trial(code: int) -> float:
             progress(0.0, _trying(code))
@@ -149,6 +169,9 @@ class HyperpriorCodec(Codec[Image]):
 
         found = highest_within(trial, max(size, 1), 0, QUALITY_CODES)
         return (found, None) if found is not None else (0, "The size cannot be reached; this is the smallest file.")
+
+
+_load_weights = lru_cache(maxsize=2)(load_weights)  # shared by the codec with and without the circuit
 
 
 def _trying(code: int) -> str:
@@ -198,7 +221,7 @@ def _sides(rows: Span, columns: Span) -> Sides:
     return columns.at_start, columns.at_end, rows.at_start, rows.at_end
 
 
-class _Picture:
+class Picture:
     """A picture being encoded, tile by tile."""
 
     def __init__(self, weights: Weights, device: str, image: Image) -> None:
@@ -215,7 +238,7 @@ class _Picture:
 
     def size(self, code: int) -> float:
         """Bytes of all sections at a quality, within a few bytes."""
-        return sum(estimate_bits(groups) / 8 + 8 for _, groups in self.groups(code))
+        return sum(self.weights.coder.estimate_bits(groups) / 8 + 8 for _, groups in self.groups(code))
 
     def mean_square_error(self, code: int) -> float:
         """Of the RGB samples after decoding, on the 0..255 scale."""

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
+from fewbits.codecs.levels import level_format
 from fewbits.codecs.quantisation import FixedPoint, QuantisableLayer
 
 SCALES = 64  # size of the table of scales
 SCALE_LOW, SCALE_RATIO = 0.04, 2.0**0.1875  # scale of table k: SCALE_LOW * SCALE_RATIO**k, 0.04 .. 143 steps
 MEAN_FRACTION = 4  # means are multiples of 1/16 step
 MEAN_LIMIT = 2**15 - 1
-LEVEL_FRACTION = 6  # level weights are multiples of 1/64
 CONTEXT_FRACTION, CONTEXT_LIMIT = 3, 2**12 - 1  # decoded latents as the context networks see them
 HYPER_LIMIT = 255  # of hyper-latents and of the hyper-decoder's activations
 ACTIVATION_LIMIT = 4095  # of the passes' activations
@@ -62,11 +62,6 @@ def level_planes(level_weights: Tensor, like: Tensor) -> Tensor:
     return weights[:, :, None, None].expand(-1, -1, *like.shape[-2:])
 
 
-def level_format(config: HyperpriorConfig) -> FixedPoint:
-    """Format of the level weights as inputs of integer networks."""
-    return FixedPoint.uniform(config.levels, LEVEL_FRACTION, 0, 2**LEVEL_FRACTION)
-
-
 class HyperDecoder(nn.Module):
     """Hyper-latents (N, 64, h / 4, w / 4) to features (N, 96, h, w) that every pass sees."""
 
@@ -79,7 +74,7 @@ class HyperDecoder(nn.Module):
             QuantisableLayer(nn.ConvTranspose2d(width, width, 4, stride=2, padding=1), 0, HYPER_LIMIT),
         ])
         hyper_latents = FixedPoint.uniform(config.hyper_latents, 0, -HYPER_LIMIT, HYPER_LIMIT)
-        self.input_format = hyper_latents.joined(level_format(config))
+        self.input_format = hyper_latents.joined(level_format(config.levels))
 
 
 class PassNetwork(nn.Module):
@@ -106,7 +101,7 @@ class PassNetwork(nn.Module):
             nn.Conv2d(joined, self.coded, 1), -MEAN_LIMIT, MEAN_LIMIT, MEAN_FRACTION, torch.float64)
         self.scale = QuantisableLayer(nn.Conv2d(joined, self.coded, 1), 0, SCALES - 1, 0, torch.float64)
         self.latent_format = FixedPoint.uniform(self.known, CONTEXT_FRACTION, -CONTEXT_LIMIT, CONTEXT_LIMIT)
-        self.level_format = level_format(config)
+        self.level_format = level_format(config.levels)
         nn.init.normal_(self.mean.operation.weight, std=1e-3)
         nn.init.normal_(self.scale.operation.weight, std=1e-2)
         nn.init.zeros_(self.mean.operation.bias)

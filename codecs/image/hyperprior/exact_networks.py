@@ -8,7 +8,6 @@ from torch import Tensor
 from fewbits.codecs.image.hyperprior.entropy_model import (
     CONTEXT_FRACTION,
     CONTEXT_LIMIT,
-    LEVEL_FRACTION,
     MEAN_FRACTION,
     PASSES,
     EntropyModel,
@@ -110,19 +109,6 @@ class ExactNetworks:
         for layer in self.hyper_decoder:
             x = layer(x)
         return x
-
-
-def level_integers(position: int, levels: int) -> Tensor:
-    """Interpolation weights between levels as integers that sum to 64.
-
-    Args:
-        position: 64 times the (fractional) level.
-
-    Returns:
-        (1, levels) float32 integers.
-    """
-    distance = (position - 2**LEVEL_FRACTION * torch.arange(levels)).abs()
-    return (2**LEVEL_FRACTION - distance).clamp(min=0).float()[None]
 
 
 def as_context(latents: Tensor) -> Tensor:

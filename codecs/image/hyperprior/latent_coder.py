@@ -1,6 +1,7 @@
 """Latents of one tile to bytes and back: the five passes, driven by the integer networks."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,18 +11,23 @@ from torch.nn import functional as F
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.entropy_model import (
     HYPER_LIMIT,
-    LEVEL_FRACTION,
     MEAN_FRACTION,
     PASSES,
     take_phases,
 )
-from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, as_context, level_integers
+from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, as_context
+from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.entropy.coder import Decoder, Encoder
 from fewbits.entropy.tables import SymbolTables
+from fewbits.errors import DamagedError
+
+if TYPE_CHECKING:  # brings numba, which a program that decodes without a circuit does without
+    from fewbits.codecs.image.hyperprior.latent_circuit import CircuitDecoder, CircuitEncoder, CircuitPrior
 
 UNIT = 2**MEAN_FRACTION  # decoded latents are integers in 1/16 step
 LATENT_LIMIT = 2**15 - 1
 STRIDE = HyperpriorConfig.HYPER_STRIDE
+BY_TABLES, BY_CIRCUIT = 0, 1  # forms of a section, its first byte where there is a circuit
 
 
 @dataclass(frozen=True)
@@ -40,12 +46,13 @@ class LatentCoder:
         networks: the integer networks.
         latent_tables: one table per scale.
         hyper_tables: one table per level and hyper-latent channel, level by level.
+        prior: a circuit over the latents' symbols; None to code them by their tables alone.
     """
 
     def __init__(self, config: HyperpriorConfig, networks: ExactNetworks, latent_tables: SymbolTables,
-                 hyper_tables: SymbolTables) -> None:
+                 hyper_tables: SymbolTables, prior: "CircuitPrior | None" = None) -> None:
         self.config, self.networks = config, networks
-        self.latent_tables, self.hyper_tables = latent_tables, hyper_tables
+        self.latent_tables, self.hyper_tables, self.prior = latent_tables, hyper_tables, prior
 
     def quantise(self, latents: Tensor, hyper_latents: Tensor, position: int) -> tuple[list[Group], Tensor]:
         """Symbols for a tile's latents, and the latents as they will be decoded.
@@ -79,7 +86,7 @@ class LatentCoder:
 
     def decode(self, data: bytes, height: int, width: int, position: int) -> Tensor:
         """Bytes of a tile to latents (192, h, w) int16 in 1/16 step. Raises `StreamError` for wrong data."""
-        decoder = Decoder(data)
+        decoder = self._decoder(data)
         rounded = torch.empty(1, self.config.hyper_latents, -(-height // STRIDE), -(-width // STRIDE))
         symbols = decoder.decode(self.hyper_tables, self._hyper_index(rounded, position))
         _fill(rounded, symbols, [rounded.shape[2:]])
@@ -93,6 +100,42 @@ class LatentCoder:
             passes.store(number, mean, residual)
         decoder.finish()
         return passes.decoded()
+
+    def encode(self, groups: list[Group]) -> tuple[bytes, float]:
+        """The section of a tile, and its ideal code length in bits. With a circuit, each tile is coded as it is
+        shorter, by the circuit or by tables alone."""
+        bits = _bits_by_tables(groups)
+        if self.prior is None:
+            return _by_tables(groups), bits
+        encoder = self._by_circuit(groups, self.prior)
+        if encoder.bits < bits:
+            return bytes([BY_CIRCUIT]) + encoder.finish(), encoder.bits + 8
+        return bytes([BY_TABLES]) + _by_tables(groups), bits + 8
+
+    def estimate_bits(self, groups: list[Group]) -> float:
+        """Ideal code length of the groups of a tile, without coding them."""
+        bits = _bits_by_tables(groups)
+        return bits if self.prior is None else min(bits, self._by_circuit(groups, self.prior).bits) + 8
+
+    def _by_circuit(self, groups: list[Group], prior: "CircuitPrior") -> "CircuitEncoder":
+        from fewbits.codecs.image.hyperprior.latent_circuit import CircuitEncoder
+
+        encoder = CircuitEncoder(prior)
+        for group in groups:
+            encoder.add(group.symbols, group.tables, group.index)
+        return encoder
+
+    def _decoder(self, section: bytes) -> "Decoder | CircuitDecoder":
+        """For a section, by the form that it begins with where there is a circuit."""
+        if self.prior is None:
+            return Decoder(section)
+        if section[:1] == bytes([BY_TABLES]):
+            return Decoder(section[1:])
+        if section[:1] != bytes([BY_CIRCUIT]):
+            raise DamagedError("The section is damaged: it begins with no form that exists.")
+        from fewbits.codecs.image.hyperprior.latent_circuit import CircuitDecoder
+
+        return CircuitDecoder(self.prior, section[1:])
 
     def _rounded(self, hyper_latents: Tensor, position: int) -> Tensor:
         """Hyper-latents as integers, kept within what their tables cover: pictures unlike photos can exceed it, and
@@ -114,16 +157,15 @@ class LatentCoder:
         return np.tile(self._level_tables(position), hyper_latents.shape[2] * hyper_latents.shape[3])
 
 
-def encode_groups(groups: list[Group]) -> bytes:
-    """One section from the groups of a tile."""
+def _by_tables(groups: list[Group]) -> bytes:
+    """The groups of a tile, coded by their tables alone."""
     encoder = Encoder()
     for group in groups:
         encoder.add(group.symbols, group.tables, group.index)
     return encoder.finish()
 
 
-def estimate_bits(groups: list[Group]) -> float:
-    """Ideal code length of the groups of a tile, without coding them."""
+def _bits_by_tables(groups: list[Group]) -> float:
     return sum(float(group.tables.bits(group.symbols, group.index)) for group in groups)
 
 

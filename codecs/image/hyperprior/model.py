@@ -4,23 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import LEVEL_FRACTION, EntropyModel
+from fewbits.codecs.image.hyperprior.entropy_model import EntropyModel
 from fewbits.codecs.image.hyperprior.transforms import Analysis, Quantiser, Synthesis
+from fewbits.codecs.levels import level_weights
 
 EVERY_SIDE = (True, True, True, True)
-
-
-def level_weights(quality: Tensor, levels: int) -> Tensor:
-    """Linear interpolation between trained levels, in multiples of 1/64.
-
-    Args:
-        quality: (N,) in [0, 100].
-
-    Returns:
-        (N, levels) float32; each row has at most two entries that are not 0, and sums to 1.
-    """
-    position = torch.round(quality.float() / 100 * (levels - 1) * 2**LEVEL_FRACTION) / 2**LEVEL_FRACTION
-    return (1 - (position[:, None] - torch.arange(levels, device=quality.device)).abs()).clamp(min=0)
 
 
 class HyperpriorModel(nn.Module):

@@ -1,6 +1,6 @@
 """The weights file: float transforms, integer networks and integer tables in one safetensors file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -32,6 +32,22 @@ class Weights:
     identity: bytes
     model: HyperpriorModel
     coder: LatentCoder
+
+    def with_circuit(self, path: Path) -> "Weights":
+        """The same with a circuit as prior over the latents.
+
+        Raises:
+            WeightsError: if the circuit is missing, is not one, or was trained for other weights.
+        """
+        from fewbits.codecs.image.hyperprior.latent_circuit import CircuitPrior, LatentCircuit  # brings numba
+
+        circuit, coder = LatentCircuit.load(path), self.coder
+        if circuit.belongs_to != self.identity:
+            raise WeightsError(f"The circuit {path} is for weights {circuit.belongs_to.hex()} of hyperprior; "
+                               f"installed are {self.identity.hex()}.")
+        prior = CircuitPrior(circuit, coder.latent_tables)
+        return replace(self, coder=LatentCoder(coder.config, coder.networks, coder.latent_tables, coder.hyper_tables,
+                                               prior))
 
 
 def save_weights(path: Path, model: HyperpriorModel, networks: ExactNetworks, latent_tables: SymbolTables,

@@ -21,10 +21,8 @@ from fewbits.codecs.image.overfit.networks import Networks
 from fewbits.codecs.image.tiles import tiles
 from fewbits.codecs.spans import Span
 from fewbits.entropy.tables import SymbolTables
-from fewbits.entropy.varint import read_varint, write_varint
-from fewbits.entropy.words import words_from_bytes, words_to_bytes
-from fewbits.errors import TruncatedError
-from fewbits.kernels import grouping, rans
+from fewbits.entropy.words import join, split
+from fewbits.kernels import rans
 from fewbits.kernels.context import (
     LATENT_LIMIT,
     ContextNetwork,
@@ -88,13 +86,8 @@ class LatentCoder:
 
     def encode(self, tile: Symbols) -> bytes:
         """The section of a tile: length of the escapes, escapes, words of the coder."""
-        lows, sizes = self._tables.lows, self._tables.sizes
-        last = sizes[tile.index] - 1
-        entries = tile.symbols - lows[tile.index]
-        escaped = (entries < 0) | (entries >= last)
-        escapes = grouping.write_escapes(tile.symbols, tile.index, lows, sizes, int(escaped.sum())).tobytes()
-        words = rans.encode(np.where(escaped, last, entries), tile.index, self._coder_tables.rans)
-        return write_varint(len(escapes)) + escapes + words_to_bytes(words)
+        entries, escapes = self._tables.entries(tile.symbols, tile.index)
+        return join(escapes, rans.encode(entries, tile.index, self._coder_tables.rans))
 
     def decode(self, sections: Sequence[bytes | None], height: int, width: int, finest: int,
                progress: Progress = no_progress, threads: int | None = None) -> Latents:
@@ -122,7 +115,8 @@ class LatentCoder:
 
     def decode_tile(self, section: bytes, height: int, width: int, finest: int) -> Latents:
         """Latents of a tile of `height` by `width` pixels. Raises `StreamError` for a wrong section."""
-        decoder = GridDecoder(*_words_and_escapes(section), self._coder_tables)
+        escapes, words = split(section)
+        decoder = GridDecoder(words, escapes, self._coder_tables)
         latents: Latents = [None] * GRIDS
         coarse = None
         for k in reversed(range(finest, GRIDS)):
@@ -142,10 +136,3 @@ def _coder_tables(tables: SymbolTables) -> ContextTables:
 def _part(span: Span, grid: int) -> slice:
     """Where the latents of a tile lie on an axis of a grid."""
     return slice(span.start >> grid, -(-span.stop >> grid))
-
-
-def _words_and_escapes(section: bytes) -> tuple[np.ndarray, np.ndarray]:
-    length, begin = read_varint(section, 0)
-    if length > len(section) - begin:
-        raise TruncatedError(f"The section ends at byte {len(section)}, within {length} bytes of escaped symbols.")
-    return words_from_bytes(section[begin + length :]), np.frombuffer(section, np.uint8, length, begin)
