@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from fewbits.apps import photos
+from fewbits.apps import samples
 from fewbits.codecs import registry
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.media import Image
@@ -51,7 +51,7 @@ def run(progress: Progress = no_progress) -> dict[str, Any]:
     """
     progress(0.0, "entropy layer")
     entropy = [dataclasses.asdict(record) for record in entropy_benchmark()]
-    photo = _middle(photos.photo(photos.STILL))
+    photo = _middle(samples.photo(samples.STILL))
     names = [*registry.names("image"), *RIVALS]
     speeds = []
     for number, name in enumerate(names):

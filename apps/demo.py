@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from fewbits.apps import photos
+from fewbits.apps import samples
 from fewbits.codecs import files, registry, search
 from fewbits.codecs.codec import Progress, Target, no_progress
 from fewbits.codecs.media import Image
@@ -50,7 +50,7 @@ def run(output: Path, progress: Progress = no_progress) -> Iterator[list[Row]]:
     Raises:
         InputError: if the photo is missing. WeightsError: if the weights of a codec are missing.
     """
-    original = photos.photo(photos.TOWER)
+    original = samples.photo(samples.TOWER)
     output.mkdir(parents=True, exist_ok=True)
     original.save(output / "original.png")
     entries = [registry.entry(name) for name in registry.names("image")]

@@ -127,13 +127,14 @@ def demo(
         "demo-output"
     ),
 ) -> None:
-    """Encode and decode a photo with every codec, beside classical codecs at about the same size."""
-    from fewbits.apps import demo
+    """Encode and decode a photo and a voice, beside classical codecs at about the same size."""
+    from fewbits.apps import demo, demo_sounds
 
     with progress_bar() as progress:
-        groups = list(demo.run(output, progress))
-    _print_tables([demo.table(groups)])
-    print(f"The files, and the decoded pictures, are in {output}/.")
+        rows = list(demo_sounds.run(output, part_of(progress, 0, 2, "voice")))
+        groups = list(demo.run(output, part_of(progress, 1, 2, "photo")))
+    _print_tables([demo.table(groups), demo_sounds.table(rows)])
+    print(f"The files, and what they decode to, are in {output}/.")
 
 
 def _point_table(result: dict[str, Any]) -> "Table":

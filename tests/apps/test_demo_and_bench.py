@@ -6,24 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewbits.apps import bench, demo, photos
+from fewbits.apps import bench, demo, demo_sounds, samples
 from fewbits.codecs import registry
 from fewbits.codecs.media import Image
+from fewbits.codecs.sound import Audio
 from fewbits.entropy.benchmark import entropy_benchmark
 from fewbits.errors import InputError
 from fewbits.eval.anchors import ANCHORS
 
 
-@pytest.mark.parametrize("name", [photos.TOWER, photos.STILL])
+@pytest.mark.parametrize("name", [samples.TOWER, samples.STILL])
 def test_the_photos_are_there(name: str) -> None:
-    photo = photos.photo(name)
+    photo = samples.photo(name)
     assert photo.channels == 3
     assert photo.width * photo.height > 200_000
 
 
 def test_a_photo_that_is_gone_is_an_input_error() -> None:
     with pytest.raises(InputError, match=r"no media_assets/none\.jpg"):
-        photos.photo("media_assets/none.jpg")
+        samples.photo("media_assets/none.jpg")
 
 
 @pytest.mark.parametrize("name", demo.RIVALS)
@@ -40,7 +41,7 @@ def test_rivals_come_near_the_size(name: str, smooth_picture: np.ndarray) -> Non
 def test_demo_leaves_files_that_match_its_table(
     storing_codec: bytes, monkeypatch: pytest.MonkeyPatch, smooth_picture: np.ndarray, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(photos, "photo", lambda name: Image(smooth_picture))
+    monkeypatch.setattr(samples, "photo", lambda name: Image(smooth_picture))
     groups = list(demo.run(tmp_path))
     entries = [registry.entry(name) for name in registry.names("image")]
     assert len(groups) == sum(len(demo.settings_of(entry)) for entry in entries)
@@ -54,6 +55,26 @@ def test_demo_leaves_files_that_match_its_table(
         written = {p.stat().st_size for p in tmp_path.glob(f"{path.stem}-*")}
         assert {rival.size for rival in rivals} == written
     assert (tmp_path / "original.png").is_file()
+
+
+def test_demo_of_sounds_leaves_files_that_match_its_table(
+    stored_sound: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    voice = Audio(np.sin(np.arange(24000, dtype=np.float32)[None] / 20) / 4, 16000)
+    monkeypatch.setattr(samples, "sound", lambda name: voice)
+    rows = list(demo_sounds.run(tmp_path))
+    assert [(row["codec"], row["setting"]) for row in rows] == [(n, s) for n, all_ in demo_sounds.POINTS for s in all_]
+    for row in rows:
+        path = next(p for p in tmp_path.glob(f"voice-{row['codec']}-{row['setting']}.*") if p.suffix != ".wav")
+        assert row["bytes"] == path.stat().st_size
+        assert row["kbps"] == pytest.approx(8 * row["bytes"] / 1500)
+        assert Audio.open(path.with_suffix(".wav")).count == voice.count
+    assert demo_sounds.table(rows).row_count == len(rows)
+
+
+def test_the_voice_is_there() -> None:
+    voice = samples.sound(samples.VOICE)
+    assert voice.channels == 1 and voice.seconds > 5
 
 
 def test_bench_measures_codecs_beside_rivals(storing_codec: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fewbits.apps import photos
+from fewbits.apps import samples
 from fewbits.codecs import files
 from fewbits.codecs.codec import Target
 from fewbits.codecs.media import Image
 
 if __name__ == "__main__":
     name = Path(sys.argv[1])
-    picture = Image(np.ascontiguousarray(photos.photo(photos.TOWER).pixels[200:288, 120:240]))
+    picture = Image(np.ascontiguousarray(samples.photo(samples.TOWER).pixels[200:288, 120:240]))
     data = files.encode(picture, "hyperprior", Target(quality=55, effort=int(sys.argv[2]))).data
     name.with_suffix(".fwb").write_bytes(data)
     files.decode(data).media.save(name.with_suffix(".png"))

@@ -1,21 +1,32 @@
-"""Photos that every installation has, because gradio carries them."""
+"""Photos and a voice that every installation has, because gradio carries them."""
 
 from importlib.util import find_spec
 from pathlib import Path
 
 from fewbits.codecs.media import Image
+from fewbits.codecs.sound import Audio
 from fewbits.errors import InputError
 
 TOWER = "media_assets/images/tower.jpg"  # 377 x 600: fine branches before a smooth sky
 STILL = "media_assets/images/groot.jpeg"  # 910 x 512: texture and blur
+VOICE = "media_assets/audio/cate_blanch.mp3"  # 8 s at 32 kHz: a woman speaks in a quiet room
 
 
 def photo(name: str) -> Image:
     """One of the photos above. Raises `InputError` if gradio is not installed or has dropped it."""
+    return Image.open(_path(name))
+
+
+def sound(name: str) -> Audio:
+    """The voice above, with one channel. Raises `InputError` if gradio is not installed or has dropped it."""
+    return Audio.open(_path(name)).mono()
+
+
+def _path(name: str) -> Path:
     spec = find_spec("gradio")  # its place only: importing it takes seconds
     if spec is None or not spec.submodule_search_locations:
-        raise InputError("The photo comes with the package gradio, which is not installed.")
+        raise InputError("Samples come with the package gradio, which is not installed.")
     path = Path(spec.submodule_search_locations[0]) / name
     if not path.is_file():
         raise InputError(f"The installed gradio has no {name}; install the version named in requirements.lock.")
-    return Image.open(path)
+    return path
