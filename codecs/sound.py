@@ -19,6 +19,7 @@ MAX_SAMPLES = 400_000_000
 # in silence; FFmpeg, which gets everything else, reports it.
 _SNDFILE_MAGICS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
 _SNDFILE_UNKNOWN = (1, 4, 18)  # codes of: no format that it knows, an unsupported and an unimplemented encoding
+_WRITTEN_AT_ONCE = 2**20  # samples of each channel: files can be long, and their numbers take memory twice over
 _SNDFILE_UNKNOWN_LENGTH = 2**63 - 1  # SF_COUNT_MAX
 
 
@@ -86,9 +87,12 @@ class Audio:
         Raises:
             InputError: if the format is unknown or cannot hold the sound.
         """
-        scaled = np.rint(self.cleaned()[0].samples.T * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
         try:
-            soundfile.write(target, scaled, self.rate, format=format, subtype="PCM_16")
+            with soundfile.SoundFile(target, "w", self.rate, self.channels, "PCM_16", format=format) as file:
+                for start in range(0, self.count, _WRITTEN_AT_ONCE):
+                    part, _ = Audio(self.samples[:, start : start + _WRITTEN_AT_ONCE], self.rate).cleaned()
+                    scaled = np.rint(part.samples.T * 2**15).clip(-(2**15), 2**15 - 1)
+                    file.write(scaled.astype(np.int16))
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
             raise InputError(f"The sound cannot be written to {target}: {error}. The suffixes .wav and .flac "
                              "are known.") from None
@@ -102,7 +106,9 @@ class Audio:
         return Audio(finite, self.rate), (f"{wrong} samples were infinite or not numbers; they were set to 0.",)
 
     def of_length(self, count: int) -> "Audio":
-        """The sound with `count` samples a channel: cut, or lengthened by zeros."""
+        """The sound with `count` samples a channel: cut, or lengthened by zeros. It shares memory where it can."""
+        if count == self.count:
+            return self
         missing = max(count - self.count, 0)
         return Audio(np.pad(self.samples[:, :count], ((0, 0), (0, missing))), self.rate)
 

@@ -150,8 +150,7 @@ class _Sound:
         config = weights.model.config
         planes = _to_planes(torch.from_numpy(sound.resampled(config.rate).samples))
         self.gain_code = _gain_code(planes[:, : config.rate * LEVEL_SECONDS])
-        self.planes = planes / _unit(self.gain_code)
-        self.silence = SILENCE / _unit(self.gain_code)
+        self.planes = planes
         self.spans = spans(_frames(config, planes.shape[1]), config.BLOCK, config.halo)
 
     def blocks(self, code: int) -> Iterator[list[list[Group] | None]]:
@@ -160,10 +159,10 @@ class _Sound:
         model, coder = self.weights.model, self.weights.coder
         for span in self.spans:
             channels: list[list[Group] | None] = [None] * len(self.planes)
-            audible = (self._samples(span.start, span.stop).abs() >= self.silence).any(1)
+            audible = (self._samples(span.start, span.stop).abs() >= SILENCE).any(1)
             numbers = audible.nonzero()[:, 0].tolist()
             if numbers:
-                samples = self._samples(span.outer_start, span.outer_stop)[numbers]
+                samples = self._samples(span.outer_start, span.outer_stop)[numbers] / _unit(self.gain_code)
                 coefficients = model.mdct(samples.to(self.device))
                 latents = model.analysis(coefficients, gain, levels)[:, :, span.inner].cpu()
                 for number, of_channel in zip(numbers, latents, strict=True):
