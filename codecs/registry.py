@@ -57,7 +57,7 @@ _ENTRIES = (
     ),
     Entry(
         name="speech", number=5, kind="audio", family="hierarchical", lossless=False,
-        about="speech at about 1.5 to 9 kbit/s: networks over an MDCT, exact entropy models, one set of weights",
+        about="speech at about 0.5 to 9 kbit/s: networks over an MDCT, exact entropy models, one set of weights",
         settings=(Field("quality", "u8", 0, 128), Field("gain", "u8", 0, 255)),
         factory="fewbits.codecs.audio.codec:SpeechCodec",
     ),

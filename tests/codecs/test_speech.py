@@ -1,0 +1,110 @@
+"""The codec `speech` with the weights that are shipped: rates, files, golden files, and the same latents everywhere."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fewbits.apps import samples
+from fewbits.codecs import files
+from fewbits.codecs.codec import Target
+from fewbits.codecs.sound import Audio
+from fewbits.eval.sound_metrics import SOUND_METRICS, mel_distance
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+QUALITIES = (0, 25, 50, 75, 100)
+
+
+@pytest.fixture(scope="module")
+def voice() -> Audio:
+    whole = samples.sound(samples.VOICE)
+    return Audio(whole.samples[:, : 5 * whole.rate].copy(), whole.rate).resampled(16000)
+
+
+def coded(sound: Audio, **aim: float) -> tuple[bytes, Audio]:
+    data = files.encode(sound, "speech", Target(**aim)).data
+    return data, files.decode(data).audio
+
+
+def latents_of(data: bytes) -> bytes:
+    parsed = files.parse(data)
+    return parsed.codec.latents(parsed.stream, parsed.shape)[0].numpy().astype("<i2").tobytes()
+
+
+def test_rate_and_likeness_rise_with_the_quality(voice: Audio) -> None:
+    trips = [coded(voice, quality=quality) for quality in QUALITIES]
+    assert all(a < b for a, b in pairwise(len(data) for data, _ in trips))
+    assert all(a > b for a, b in pairwise(mel_distance(voice, decoded) for _, decoded in trips))
+    if SOUND_METRICS["pesq_wb"].installed:
+        scores = [SOUND_METRICS["pesq_wb"].compute(voice, decoded) for _, decoded in trips]
+        assert all(a < b for a, b in pairwise(scores)) and scores[-1] > 2.5
+
+
+def test_kbps_is_kept(voice: Audio) -> None:
+    for kbps in (2.0, 6.0):
+        data, _ = coded(voice, kbps=kbps)
+        assert 0.9 * kbps < 8 * len(data) / voice.seconds / 1000 <= kbps
+
+
+def test_files_are_as_large_as_the_model_says(voice: Audio) -> None:
+    encoded = files.encode(voice, "speech", Target(quality=60))
+    sections = -(-voice.count // (96 * 320))
+    assert 8 * len(encoded.data) == pytest.approx(encoded.estimate_bits, rel=0.01, abs=8 * (32 + 16 * sections))
+
+
+def test_golden_file_decodes_as_when_it_was_made() -> None:
+    goldens = sorted(GOLDEN.glob("speech-*.fwb"))
+    assert goldens
+    for golden in goldens:
+        data = golden.read_bytes()
+        assert hashlib.sha256(latents_of(data)).hexdigest() == golden.with_suffix(".sha256").read_text().strip()
+        expected = Audio.open(golden.with_suffix(".flac"))
+        decoded = files.decode(data).audio
+        assert (decoded.rate, decoded.samples.shape) == (expected.rate, expected.samples.shape)
+        assert np.abs(decoded.samples - expected.samples).max() < 1e-3
+
+
+@pytest.mark.parametrize("surroundings", [
+    {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "2"}, {"ATEN_CPU_CAPABILITY": "default"},
+    {"ONEDNN_MAX_CPU_ISA": "SSE41"},
+])
+def test_latents_are_the_same_everywhere(surroundings: dict[str, str], tmp_path: Path) -> None:
+    golden = GOLDEN / "speech-1.fwb"
+    program = ("import hashlib, sys\nfrom pathlib import Path\nfrom fewbits.codecs import files\n"
+               "parsed = files.parse(Path(sys.argv[1]).read_bytes())\n"
+               "latents, _ = parsed.codec.latents(parsed.stream, parsed.shape)\n"
+               "print(hashlib.sha256(latents.numpy().astype('<i2').tobytes()).hexdigest())")
+    done = subprocess.run([sys.executable, "-c", program, str(golden)],
+                          env=os.environ | {"PYTHONPATH": str(ROOT)} | surroundings,
+                          capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.strip() == golden.with_suffix(".sha256").read_text().strip()
+
+
+def test_coding_is_many_times_faster_than_sound(voice: Audio) -> None:
+    coded(voice, quality=50)
+    began = time.process_time()
+    coded(voice, quality=50)
+    assert time.process_time() - began < voice.seconds  # both ways; the aim is a tenth of that, on a quiet machine
+
+
+def test_stereo_surround_and_other_rates(voice: Audio) -> None:
+    alone = mel_distance(voice, coded(voice, quality=60)[1])
+    for channels, rate in ((2, 44100), (6, 48000), (1, 8000)):
+        sound = Audio(np.repeat(voice.resampled(rate).samples, channels, axis=0), rate)
+        decoded = coded(sound, quality=60)[1]
+        assert (decoded.rate, decoded.samples.shape) == (rate, sound.samples.shape)
+        if rate > voice.rate:
+            assert mel_distance(voice, decoded.mono().resampled(voice.rate)) < 1.1 * alone
+
+
+def test_clipped_sound_keeps_its_level(voice: Audio) -> None:
+    clipped = Audio((8 * voice.samples).clip(-1, 1), voice.rate)
+    decoded = coded(clipped, quality=80)[1]
+    assert decoded.samples.std() == pytest.approx(clipped.samples.std(), rel=0.15)
