@@ -38,8 +38,7 @@ class AudioCodec(Codec[Audio]):
     """A lossy codec for sound: MDCT, networks over frames, scalar quantisation with exact integer entropy models.
 
     Sounds are resampled to the model's rate and back. Two channels are coded as their mean and half their difference,
-    others one by one. A section holds a block of 96 frames of all channels; without loss of sound it is empty where
-    the sound is silent.
+    others one by one. A section holds a block of 96 frames of all channels, and no byte where all are silent.
 
     Args:
         device: where the float transforms run; everything that decides a probability runs on the CPU.
@@ -146,7 +145,7 @@ class _Sound:
     """A sound being encoded, block by block."""
 
     def __init__(self, weights: Weights, device: str, sound: Audio) -> None:
-        self.weights, self.device, self.seconds = weights, device, sound.seconds
+        self.weights, self.device = weights, device
         config = weights.model.config
         planes = _to_planes(torch.from_numpy(sound.resampled(config.rate).samples))
         self.gain_code = _gain_code(planes[:, : config.rate * LEVEL_SECONDS])
