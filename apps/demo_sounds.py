@@ -1,15 +1,18 @@
 """The demonstration for sounds: a voice through `speech` and through Opus."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from rich.table import Table
 
 from fewbits.apps import samples
 from fewbits.codecs.codec import Progress, no_progress
-from fewbits.eval.contenders import contender
+from fewbits.codecs.sound import Audio
+from fewbits.eval.contenders import Contender, contender
 from fewbits.eval.sound_metrics import SOUND_METRICS
 from fewbits.eval.sounds import in_place
+from fewbits.eval.trip import there_and_back
 
 POINTS = (("speech", (30, 50, 80)), ("opus-60", (6, 9, 12)))
 METRICS = ("pesq_wb", "stoi", "mel")
@@ -32,12 +35,11 @@ def run(output: Path, progress: Progress = no_progress) -> Iterator[dict[str, fl
     number, total = 0, sum(len(settings) for _, settings in POINTS)
     for name, settings in POINTS:
         codec = contender(name, "audio")
-        codec.decode(codec.encode(voice, settings[0], EFFORT)[0])  # loads weights
+        codec.decode(_file(codec, voice, settings[0]))  # loads weights
         for setting in settings:
             progress(number / total, f"{name}@{setting}")
-            decoded, trip = codec.trip(voice, setting, EFFORT, output)
             place = output / f"voice-{name}-{setting}{codec.suffix}"
-            (output / f"coded{codec.suffix}").rename(place)
+            decoded, trip = there_and_back(partial(_file, codec, voice, setting), codec.decode, place)
             result = in_place(codec, voice, decoded)
             result.save(place.with_suffix(".wav"))
             values = {metric: SOUND_METRICS[metric].compute(voice, result) if SOUND_METRICS[metric].installed else None
@@ -45,6 +47,10 @@ def run(output: Path, progress: Progress = no_progress) -> Iterator[dict[str, fl
             kbps = 8 * trip["bytes"] / voice.seconds / 1000
             yield {"codec": name, "setting": setting, "kbps": kbps, **trip, **values}
             number += 1
+
+
+def _file(codec: Contender[Audio], sound: Audio, setting: float) -> bytes:
+    return codec.encode(sound, setting, EFFORT)[0]
 
 
 def table(rows: list[dict[str, float | str | None]]) -> Table:

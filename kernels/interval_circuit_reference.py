@@ -7,6 +7,7 @@ import numpy as np
 
 from fewbits.kernels.ans import PRECISION, TOTAL
 from fewbits.kernels.interval_circuit import MESSAGE_BITS, IntervalCircuit, IntervalTables, Variables
+from fewbits.kernels.ordered_sums import added, added_rows
 
 
 def intervals(entries: np.ndarray, tables: np.ndarray, known: np.ndarray, variables: Variables,
@@ -63,7 +64,7 @@ class _Position:
         if node == 0:
             return
         parent = self.circuit.parents[node]
-        sums = _added_rows(self._messages[node], self.circuit.backwards[node])
+        sums = added_rows(self._messages[node], self.circuit.backwards[node])
         self._sent[node] = sums * (1.0 / sums[0])
         product = self._messages[parent] * self._sent[node]
         self._messages[parent] = np.clip(product, 2.0**-MESSAGE_BITS, 2.0**MESSAGE_BITS)
@@ -74,14 +75,14 @@ class _Position:
         parent = self.circuit.parents[node]
         if self.informed[node]:
             self._messages[parent] = self._messages[parent] / self._sent[node]
-        self._priors[node] = _added_rows(self._belief(parent), self.circuit.transitions[node])
+        self._priors[node] = added_rows(self._belief(parent), self.circuit.transitions[node])
 
     def table(self, node: int, table: int) -> np.ndarray:
         """Frequencies of the table that a node's symbol is coded with, (n,) int64."""
         first, after = self.ends.first[table : table + 2]
         size = after - first - 1
         weights = self._belief(node) * self.circuit.reciprocals[node]
-        lefts = [int(_added(weights * self._mass_up_to(node, first + entry)) * float(TOTAL - size - 1)) + entry
+        lefts = [int(added(weights * self._mass_up_to(node, first + entry)) * float(TOTAL - size - 1)) + entry
                  for entry in range(size)]
         return np.diff([*lefts, TOTAL])
 
@@ -92,20 +93,4 @@ class _Position:
 
     def _belief(self, node: int) -> np.ndarray:
         product = self._priors[node] * self._messages[node]
-        return product * (1.0 / _added(product))
-
-
-def _added_rows(factors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """factors @ rows, summed in the order of the rows."""
-    total = np.zeros(rows.shape[1])
-    for factor, row in zip(factors, rows, strict=True):
-        total = total + factor * row
-    return total
-
-
-def _added(numbers: np.ndarray) -> np.float64:
-    """Their sum, from left to right."""
-    total = np.float64(0)
-    for number in numbers:
-        total = total + number
-    return total
+        return product * (1.0 / added(product))

@@ -6,6 +6,7 @@ Every operation on the elements of arrays is rounded as the compiled loops round
 import numpy as np
 
 from fewbits.kernels.ans import PRECISION, TOTAL
+from fewbits.kernels.ordered_sums import added, added_rows
 from fewbits.kernels.parameter_codes import WEIGHTS
 from fewbits.kernels.tree_circuit import MESSAGE_BITS, SCALE, VALUES, TreeCircuit
 
@@ -26,14 +27,14 @@ def tables(image: np.ndarray, circuit: TreeCircuit) -> np.ndarray:
         prior = circuit.root
         if path:
             matrix, reciprocals = _unpacked(circuit.transitions[node])
-            prior = _added_rows(priors[path[-1]] * messages[path[-1]] * reciprocals, matrix)
+            prior = added_rows(priors[path[-1]] * messages[path[-1]] * reciprocals, matrix)
         leaf, reciprocals = _unpacked(circuit.leaves[node])
-        mixture = _added_rows(prior * reciprocals, leaf)
-        factor = 1.0 / _added(mixture)
+        mixture = added_rows(prior * reciprocals, leaf)
+        factor = 1.0 / added(mixture)
         priors[node], mixture = prior * factor, mixture * factor
-        lefts = [int(_added(mixture * circuit.cumulatives[value]) * SCALE) + value for value in range(VALUES)]
+        lefts = [int(added(mixture * circuit.cumulatives[value]) * SCALE) + value for value in range(VALUES)]
         result[node] = np.diff([*lefts, TOTAL])
-        messages[node] = _added_rows(circuit.likelihoods[image[circuit.pixels[node]]], leaf.T) * reciprocals
+        messages[node] = added_rows(circuit.likelihoods[image[circuit.pixels[node]]], leaf.T) * reciprocals
         path.append(node)
     return result
 
@@ -50,7 +51,7 @@ def intervals(image: np.ndarray, circuit: TreeCircuit) -> np.ndarray:
 def _ascend(node: int, path: list[int], circuit: TreeCircuit, messages: np.ndarray) -> None:
     """Multiplies the message of the last node of a path with that of its child."""
     matrix, reciprocals = _unpacked(circuit.transitions[node])
-    sums = _added_rows(messages[node], matrix.T)
+    sums = added_rows(messages[node], matrix.T)
     factor = 1.0 / (sums[0] * reciprocals[0])
     product = messages[path[-1]] * (sums * reciprocals * factor)
     messages[path[-1]] = np.clip(product, 2.0**-MESSAGE_BITS, 2.0**MESSAGE_BITS)
@@ -60,19 +61,3 @@ def _unpacked(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights, and one over the sum of each row."""
     weights = WEIGHTS[codes]
     return weights, 1.0 / weights.sum(axis=1)
-
-
-def _added_rows(factors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """factors @ rows, summed in the order of the rows."""
-    total = np.zeros(rows.shape[1])
-    for factor, row in zip(factors, rows, strict=True):
-        total = total + factor * row
-    return total
-
-
-def _added(numbers: np.ndarray) -> np.float64:
-    """Their sum, from left to right."""
-    total = np.float64(0)
-    for number in numbers:
-        total = total + number
-    return total

@@ -1,8 +1,10 @@
 """What tests of all floors share."""
 
 import importlib.util
+import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,19 @@ def smooth_png(smooth_picture: np.ndarray, tmp_path: Path) -> Path:
     path = tmp_path / "smooth.png"
     Image.fromarray(smooth_picture).save(path)
     return path
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Callable[..., str]:
+    """Runs a program in another process, in other surroundings and with a cache of its own, so that numba compiles for
+    them. `elsewhere(program, argument, NAME="value")` gives what it prints."""
+    def run(program: str, argument: Path, **surroundings: str) -> str:
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path)} | surroundings
+        done = subprocess.run([sys.executable, "-c", program, str(argument)], env=environment, capture_output=True,
+                              text=True, check=True, cwd=tmp_path)
+        return done.stdout.strip()
+
+    return run
 
 
 @pytest.fixture

@@ -87,19 +87,35 @@ def speech(
     minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 75.0,
     device: Device = "cpu",
 ) -> None:
-    """Train the codec for sound `speech`. A run that was interrupted goes on from its last checkpoint."""
+    """Train the codec `speech`. A run that was interrupted goes on from its last checkpoint."""
+    _train_audio("speech", data, output, minutes, device)
+
+
+@app.command()
+def sound(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of clips of all sounds.", callback=_folder)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, logs and weights.")
+    ] = Path("runs/sound"),
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 75.0,
+    device: Device = "cpu",
+) -> None:
+    """Train the codec `sound`. A run that was interrupted goes on from its last checkpoint."""
+    _train_audio("sound", data, output, minutes, device)
+
+
+def _train_audio(codec: str, data: Path, output: Path, minutes: float, device: str) -> None:
     check_device(device)
     try:
-        from fewbits.apps.train import audio as recipe
+        from fewbits.apps.train import audio
         from fewbits.apps.train.audio_export import export
     except ModuleNotFoundError as error:
         raise InputError(f"Training needs the package {error.name}: install fewbits[train,metrics].") from None
-    from fewbits.codecs.audio.config import AudioConfig
 
+    recipe, weights = audio.RECIPES[codec], output / f"{codec}.safetensors"
     with progress_bar() as progress:
-        recipe.train(data, output, AudioConfig(), recipe.Schedule(minutes=minutes), device, progress=progress)
-    weights = output / "speech.safetensors"
-    export(output, data, weights)
+        audio.train(data, output, recipe, audio.Schedule(minutes=minutes), device, progress=progress)
+    export(output, data, weights, recipe)
     print(f"To use the weights, copy {weights} and its model card to codecs/audio/weights/.")
 
 

@@ -7,7 +7,7 @@ validated and exported.
 
 Every sound of a batch has its own random quality. The loss is distortion plus rate times a multiplier. What
 multiplier leads to what rate depends on how far the model has learned, so multipliers are steered: each level has one,
-which grows while the level's sounds take more than their share of bits (`rate_low` to `rate_high`, evenly in octaves).
+which grows while the level's sounds take more bits than they should.
 """
 
 import copy
@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from fewbits.apps.train.optimisation import MuonAndAdam, average_into, begin_integer_stage
-from fewbits.apps.train.sound_losses import loudness_distance, spectral_distance
+from fewbits.apps.train.sound_losses import SpectralDistance, intelligibility_distance, loudness_distance
 from fewbits.apps.train.sounds import Clips, random_batch
-from fewbits.codecs.audio.config import AudioConfig
+from fewbits.codecs.audio.config import SOUND, SPEECH, AudioConfig
 from fewbits.codecs.audio.model import AudioModel
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.levels import level_weights
@@ -36,7 +36,40 @@ from fewbits.eval.sound_metrics import SOUND_METRICS
 SAVE_EVERY = 600  # seconds between checkpoints, each validated
 VALIDATION_QUALITIES = (0.0, 25.0, 50.0, 75.0, 100.0)
 VALIDATION_SECONDS = 6  # of each clip
-VALIDATION_METRICS = ("pesq_wb", "stoi")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train, for what rates, and by what distance.
+
+    Attributes:
+        rates: kbit/s at quality 0 and 100; those between lie evenly in octaves.
+        multipliers: of the rate in kbit/s, at quality 0 and 100, where training begins.
+        multiplier_limits: between which they are steered.
+        loudness, intelligibility: weights of `loudness_distance` and `intelligibility_distance`, which are for speech.
+        metrics: names of those that validation shows.
+    """
+
+    config: AudioConfig
+    rates: tuple[float, float]
+    multipliers: tuple[float, float]
+    multiplier_limits: tuple[float, float]
+    spectral: SpectralDistance
+    loudness: float
+    intelligibility: float
+    metrics: tuple[str, ...]
+
+
+RECIPES = {
+    "speech": Recipe(
+        SPEECH, rates=(1.5, 9.0), multipliers=(0.3, 0.02), multiplier_limits=(0.005, 3.0),
+        spectral=SpectralDistance((256, 512, 1024), phase=2.0, bins=0.5, bands=0.25, floor=1e-3),
+        loudness=0.4, intelligibility=4.0, metrics=("pesq_wb", "stoi")),
+    "sound": Recipe(
+        SOUND, rates=(3.0, 16.0), multipliers=(0.15, 0.01), multiplier_limits=(0.002, 3.0),
+        spectral=SpectralDistance((256, 512, 1024, 2048), phase=1.0, bins=0.5, bands=1.0, floor=1e-4),
+        loudness=0.0, intelligibility=0.0, metrics=("mel", "visqol_audio")),
+}
 
 
 @dataclass(frozen=True)
@@ -44,8 +77,6 @@ class Schedule:
     """How long and how fast to train."""
 
     minutes: float
-    rate_low: float = 1.5  # kbit/s at quality 0
-    rate_high: float = 9.0  # ... and at quality 100
     level_spread: float = 8.0  # dB that sounds are louder or quieter than usual, at most
     integer_share: float = 0.2  # last part of the budget, with the integer networks simulated
     batch: int = 4  # blocks
@@ -53,11 +84,7 @@ class Schedule:
     muon_rate: float = 2e-2
     warmup: int = 300  # steps
     averaging: float = 0.999
-    loudness: float = 0.4  # weight of `loudness_distance`
-    multiplier_low: float = 0.6  # of the rate in kbit/s, at quality 0 where training begins
-    multiplier_high: float = 0.03  # ... and at quality 100
     steering: float = 0.004  # how fast multipliers follow the rates
-    multiplier_limits: tuple[float, float] = (0.005, 3.0)
 
 
 def optimisers_of(model: AudioModel, schedule: Schedule) -> MuonAndAdam:
@@ -76,12 +103,12 @@ class Multipliers:
     """The weight of the rate in the loss, for each level, steered so that rates come out as intended.
 
     Args:
-        levels: how many.
+        steering: how fast they follow.
     """
 
-    def __init__(self, levels: int, schedule: Schedule) -> None:
-        self.schedule = schedule
-        self.logs = torch.linspace(math.log(schedule.multiplier_low), math.log(schedule.multiplier_high), levels)
+    def __init__(self, recipe: Recipe, steering: float) -> None:
+        self.recipe, self.steering = recipe, steering
+        self.logs = torch.linspace(*map(math.log, recipe.multipliers), recipe.config.levels)
 
     def of(self, weights: Tensor) -> Tensor:
         """(N, levels) to (N,), for a loss with the rate in kbit/s."""
@@ -89,26 +116,26 @@ class Multipliers:
 
     def steer(self, weights: Tensor, quality: Tensor, kbps: Tensor) -> None:
         """Learns from the rates (N,) of a batch."""
-        low, high = self.schedule.rate_low, self.schedule.rate_high
+        low, high = self.recipe.rates
         wanted = low * (high / low) ** (quality / 100)
         miss = (kbps / wanted).log().clamp(-1, 1)
-        self.logs += self.schedule.steering * (weights * miss[:, None]).sum(0)
-        self.logs.clamp_(*map(math.log, self.schedule.multiplier_limits))
+        self.logs += self.steering * (weights * miss[:, None]).sum(0)
+        self.logs.clamp_(*map(math.log, self.recipe.multiplier_limits))
 
 
 @torch.no_grad()
-def validate(model: AudioModel, clips: list[np.ndarray]) -> list[dict[str, float]]:
-    """Mean estimated kbit/s and metrics over the beginnings of clips, at each of `VALIDATION_QUALITIES`."""
+def validate(model: AudioModel, clips: list[np.ndarray], metrics: tuple[str, ...]) -> list[dict[str, float]]:
+    """Mean estimated kbit/s and named metrics over the beginnings of clips, at each of `VALIDATION_QUALITIES`."""
     model.eval()
     config, points = model.config, []
     for quality in VALIDATION_QUALITIES:
-        rates, values = [], {name: [] for name in VALIDATION_METRICS}
+        rates, values = [], {name: [] for name in metrics}
         for clip in clips:
             source = torch.from_numpy(clip[: VALIDATION_SECONDS * config.rate].astype(np.float32))
             source = source[: len(source) // config.hop * config.hop]
             decoded, bits = model(source[None], torch.tensor([quality]))
             rates.append(float(bits) / len(source) * config.rate / 1000)
-            for name in VALIDATION_METRICS:
+            for name in metrics:
                 value = SOUND_METRICS[name].compute(*(Audio(x.reshape(1, -1).numpy(), config.rate)
                                                       for x in (source, decoded)))
                 if value is not None:
@@ -121,13 +148,13 @@ def validate(model: AudioModel, clips: list[np.ndarray]) -> list[dict[str, float
 class Run:
     """A training run that can be interrupted: everything that a checkpoint holds."""
 
-    def __init__(self, config: AudioConfig, schedule: Schedule, device: str, seed: int) -> None:
+    def __init__(self, recipe: Recipe, schedule: Schedule, device: str, seed: int) -> None:
         torch.manual_seed(seed)
-        self.schedule, self.device, self.random = schedule, device, random.Random(seed)
-        self.model = AudioModel(config).to(device).train()
+        self.recipe, self.schedule, self.device, self.random = recipe, schedule, device, random.Random(seed)
+        self.model = AudioModel(recipe.config).to(device).train()
         self.averaged = copy.deepcopy(self.model)
         self.optimisers = optimisers_of(self.model, schedule)
-        self.multipliers = Multipliers(config.levels, schedule)
+        self.multipliers = Multipliers(recipe, schedule.steering)
         self.step, self.elapsed = 0, 0.0
 
     def save(self, path: Path) -> None:
@@ -155,7 +182,7 @@ class Run:
 
     def train_step(self, clips: list[np.ndarray]) -> dict[str, float]:
         """One update; what it measured."""
-        schedule, config = self.schedule, self.model.config
+        recipe, schedule, config = self.recipe, self.schedule, self.model.config
         crop = (config.BLOCK - 1) * config.hop
         source = random_batch(clips, schedule.batch, crop, schedule.level_spread, self.random).to(self.device)
         quality = (torch.rand(schedule.batch) * 110 - 5).clamp(0, 100)
@@ -163,10 +190,13 @@ class Run:
             decoded, bits = self.model(source, quality.to(self.device))
         decoded = decoded.float()
         kbps = bits / crop * config.rate / 1000
-        spectral = spectral_distance(source, decoded, config.rate)
-        loudness = loudness_distance(source, decoded, config.rate)
+        loss = spectral = recipe.spectral(source, decoded, config.rate)
+        if recipe.loudness:
+            loss = loss + recipe.loudness * loudness_distance(source, decoded, config.rate)
+        if recipe.intelligibility:
+            loss = loss + recipe.intelligibility * intelligibility_distance(source, decoded, config.rate)
         weights = level_weights(quality, config.levels)
-        loss = (spectral + schedule.loudness * loudness + self.multipliers.of(weights).to(self.device) * kbps).mean()
+        loss = (loss + self.multipliers.of(weights).to(self.device) * kbps).mean()
         for parameter in self.model.parameters():
             parameter.grad = None
         loss.backward()
@@ -177,11 +207,10 @@ class Run:
         if self.step > schedule.warmup:
             self.multipliers.steer(weights, quality, kbps.detach().cpu())
         average_into(self.averaged, self.model, min(schedule.averaging, (1 + self.step) / (10 + self.step)))
-        return {"loss": loss.item(), "kbps": kbps.mean().item(), "spectral": spectral.mean().item(),
-                "loudness": loudness.mean().item()}
+        return {"loss": loss.item(), "kbps": kbps.mean().item(), "spectral": spectral.mean().item()}
 
 
-def train(data: Path, out: Path, config: AudioConfig, schedule: Schedule, device: str = "cpu", seed: int = 0,
+def train(data: Path, out: Path, recipe: Recipe, schedule: Schedule, device: str = "cpu", seed: int = 0,
           report: Callable[[str], None] = print, progress: Progress = no_progress) -> None:
     """Trains until the budget is used up; an interrupted run goes on from its last checkpoint in `out`.
 
@@ -191,8 +220,8 @@ def train(data: Path, out: Path, config: AudioConfig, schedule: Schedule, device
         InputError: if there are too few sounds in `data`, or one cannot be read.
     """
     out.mkdir(parents=True, exist_ok=True)
-    checkpoint, clips = out / "checkpoint.pt", Clips.open(data, config.rate)
-    run = Run(config, schedule, device, seed)
+    checkpoint, clips = out / "checkpoint.pt", Clips.open(data, recipe.config.rate)
+    run = Run(recipe, schedule, device, seed)
     if checkpoint.exists():
         run.load(checkpoint)
         report(f"going on from step {run.step}, {run.elapsed / 60:.1f} minutes")
@@ -210,7 +239,7 @@ def train(data: Path, out: Path, config: AudioConfig, schedule: Schedule, device
             for name, value in measured.items():
                 log.add_scalar(f"train/{name}", value, run.step)
         if run.elapsed > next_save or run.elapsed >= budget:
-            points = validate(run.averaged, clips.validation)
+            points = validate(run.averaged, clips.validation, recipe.metrics)
             for quality, point in zip(VALIDATION_QUALITIES, points, strict=True):
                 for name, value in point.items():
                     log.add_scalar(f"validation/{name}_at_{quality:g}", value, run.step)

@@ -15,12 +15,12 @@ from fewbits.apps.train.hyperprior import (
     load_photos,
     validate,
 )
-from fewbits.apps.train.optimisation import begin_integer_stage
+from fewbits.apps.train.optimisation import restore_integer_stage
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import SCALE_LOW, SCALE_RATIO, SCALES
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
 from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
 from fewbits.codecs.image.hyperprior.weights import save_weights
+from fewbits.codecs.latents import table_scales
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.codecs.media import Image
 from fewbits.entropy.tables import factorised_tables, logistic_scale_tables
@@ -52,7 +52,7 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
     counts = hyper_latent_counts(model, networks, training[:: 2 * TABLE_EVERY])
     tables = factorised_tables(*zip(*map(_trimmed, counts), strict=True))
     weights.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(weights, model, networks, logistic_scale_tables(SCALE_LOW * SCALE_RATIO ** np.arange(SCALES)), tables,
+    save_weights(weights, model, networks, logistic_scale_tables(table_scales()), tables,
                  {"date": f"{date.today()}", "steps": str(state["step"])})
     report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
     anchor = anchor_curve(validation)
@@ -69,11 +69,7 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
 def _ready(config: HyperpriorConfig, state: dict[str, Tensor], formats_fixed: bool) -> HyperpriorModel:
     """A model in evaluation mode with its integer networks simulated, their formats fixed if they were not yet."""
     model = HyperpriorModel(config)
-    model.load_state_dict(state)
-    if formats_fixed and all(int(v) >= 0 for k, v in state.items() if k.endswith(".fraction")):
-        model.entropy_model.simulated = True
-    else:
-        begin_integer_stage(model)
+    restore_integer_stage(model, state, formats_fixed)
     return model.to(memory_format=torch.channels_last).eval()
 
 

@@ -69,3 +69,17 @@ def begin_integer_stage(*models: nn.Module) -> None:
             if isinstance(module, QuantisableLayer):
                 module.calibrate()
         model.entropy_model.simulated = True
+
+
+def restore_integer_stage(model: nn.Module, state: dict[str, Tensor], formats_fixed: bool) -> None:
+    """Gives a model with an `entropy_model` the weights of a run, with its integer networks simulated.
+
+    Args:
+        formats_fixed: whether the run had come to the stage with integer networks; snapshots in it may be older. Where
+            formats are not fixed yet, they are now.
+    """
+    model.load_state_dict(state)
+    if formats_fixed and all(int(v) >= 0 for k, v in state.items() if k.endswith(".fraction")):
+        model.entropy_model.simulated = True
+    else:
+        begin_integer_stage(model)

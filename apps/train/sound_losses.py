@@ -1,6 +1,7 @@
 """How far a decoded sound is from its source, for training: spectra with their phase, and loudness as it is heard."""
 
 import math
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -8,7 +9,6 @@ from torch import Tensor
 
 from fewbits.codecs.audio.codec import USUAL_LEVEL
 
-WINDOWS = (256, 512, 1024)  # samples of the spectra
 LOUDNESS_WINDOW = 0.032  # seconds
 BANDS = 49
 SPEECH_LEVEL = 79.0  # dB of sound pressure that the usual level stands for
@@ -22,22 +22,38 @@ def spectrum(samples: Tensor, window: int) -> Tensor:
                       return_complex=True) / math.sqrt(window)
 
 
-def spectral_distance(source: Tensor, decoded: Tensor, rate: int) -> Tensor:
-    """Distance of spectra with their phase, of logarithms of magnitudes and of waveforms: (N, S) each to (N,).
+@dataclass(frozen=True)
+class SpectralDistance:
+    """Distance of spectra with their phase, of logarithms of magnitudes and of waveforms.
 
-    The complex spectra, with magnitudes to the power of 0.3, weigh most: where logarithms do, the phase stays random.
+    The complex spectra have magnitudes to the power of 0.3: where logarithms alone weigh, the phase stays random.
     Logarithms are taken of mel bands and bin by bin: bands alone let noise become a few fixed tones.
+
+    Attributes:
+        windows: samples of the spectra.
+        phase, bins, bands: weights of complex spectra, and of logarithms bin by bin and of mel bands.
+        floor: magnitude that counts as silence.
     """
-    total = 5 * (source - decoded).abs().mean(1)
-    for window in WINDOWS:
-        a, b = spectrum(source, window), spectrum(decoded, window)
-        total = total + 2 * (_companded(a) - _companded(b)).abs().mean([1, 2, 3])
-        bins = [torch.log10(s.real.square() + s.imag.square() + 1e-6) / 2 for s in (a, b)]
-        total = total + 0.5 * (bins[0] - bins[1]).abs().mean([1, 2])
-        bank = mel_bank(window, rate, window * 3 // 32).to(source.device)
-        bands = [torch.log10(bank @ (s.real.square() + s.imag.square() + 1e-8).sqrt() + 1e-4) for s in (a, b)]
-        total = total + 0.25 * (bands[0] - bands[1]).abs().mean([1, 2])
-    return total
+
+    windows: tuple[int, ...]
+    phase: float
+    bins: float
+    bands: float
+    floor: float
+
+    def __call__(self, source: Tensor, decoded: Tensor, rate: int) -> Tensor:
+        """(N, S) each to (N,)."""
+        total = 5 * (source - decoded).abs().mean(1)
+        for window in self.windows:
+            a, b = spectrum(source, window), spectrum(decoded, window)
+            powers = [s.real.square() + s.imag.square() for s in (a, b)]
+            bins = [torch.log10(p + self.floor**2) / 2 for p in powers]
+            bank = mel_bank(window, rate, window * 3 // 32).to(source.device)
+            bands = [torch.log10(bank @ (p + self.floor**2 / 100).sqrt() + self.floor / 10) for p in powers]
+            total = total + self.phase * (_companded(a) - _companded(b)).abs().mean([1, 2, 3])
+            total = total + self.bins * (bins[0] - bins[1]).abs().mean([1, 2])
+            total = total + self.bands * (bands[0] - bands[1]).abs().mean([1, 2])
+        return total
 
 
 def _companded(spectrum: Tensor) -> Tensor:
@@ -85,6 +101,34 @@ def _pooled(frames: Tensor) -> Tensor:
 def _intensity_of_usual_level() -> float:
     """What multiplies powers of an orthonormal spectrum of samples at the codecs' usual level, so that 0 dB is 1."""
     return 10 ** (SPEECH_LEVEL / 10) / (USUAL_LEVEL**2 * 2**8)
+
+
+def intelligibility_distance(source: Tensor, decoded: Tensor, rate: int) -> Tensor:
+    """One minus the short-time objective intelligibility (C. Taal et al., 2011), in outline: (N, S) each to (N,).
+
+    Correlation of the envelopes of third octaves over 0.4 s; decoded envelopes are scaled to the source's and count up
+    to 15 dB above it. Parts that are 40 dB below the loudest do not count.
+    """
+    window = 2 ** round(math.log2(0.0256 * rate))
+    bank = third_octaves(window, rate).to(source.device)
+    length = round(0.384 * rate / (window // 2))
+    a, b = ((bank @ (s.real.square() + s.imag.square()) + 1e-8).sqrt().unfold(2, length, length // 4) for s in
+            (spectrum(x, window) for x in (source, decoded)))  # (N, bands, parts, length)
+    b = torch.minimum(b * (a.norm(dim=3, keepdim=True) / b.norm(dim=3, keepdim=True)), a * (1 + 10**0.75))
+    a, b = (x - x.mean(3, keepdim=True) for x in (a, b))
+    correlation = (a * b).sum(3) / (a.norm(dim=3) * b.norm(dim=3) + 1e-6)
+    loud = bank @ spectrum(source, window).abs().square()
+    loud = loud.sum(1).unfold(1, length, length // 4).mean(2)
+    counts = (loud > 1e-4 * loud.amax(1, keepdim=True)).float()
+    return 1 - (correlation.mean(1) * counts).sum(1) / counts.sum(1).clamp(min=1)
+
+
+@cache
+def third_octaves(window: int, rate: int) -> Tensor:
+    """(15, window / 2 + 1): which bins are in each third of an octave, the centre of the lowest at 150 Hz."""
+    frequencies = torch.linspace(0, rate / 2, window // 2 + 1)
+    centres = 150 * 2 ** (torch.arange(15)[:, None] / 3)
+    return ((frequencies >= centres * 2 ** (-1 / 6)) & (frequencies < centres * 2 ** (1 / 6))).float()
 
 
 @cache

@@ -8,15 +8,12 @@ import torch
 from torch import Tensor
 
 from fewbits.codecs.audio.config import AudioConfig
-from fewbits.codecs.audio.entropy_model import MEAN_FRACTION, PASSES, Pass, level_rows, neighbours
-from fewbits.codecs.audio.exact_networks import ExactNetworks, as_context
+from fewbits.codecs.audio.entropy_model import CONTEXT_LIMIT, PASSES, Pass, level_rows, neighbours
+from fewbits.codecs.audio.exact_networks import ExactNetworks
+from fewbits.codecs.latents import LATENT_LIMIT, SYMBOL_LIMIT, UNIT, as_context
 from fewbits.codecs.levels import level_integers
 from fewbits.entropy.coder import Decoder, Encoder
 from fewbits.entropy.tables import SymbolTables
-
-UNIT = 2**MEAN_FRACTION  # decoded latents are integers in 1/16 step
-LATENT_LIMIT = 2**15 - 1
-SYMBOL_LIMIT = LATENT_LIMIT // UNIT - 1
 
 Symbols = Callable[[Pass, slice, Tensor, np.ndarray], np.ndarray]
 """From a pass, the latents that are coded, their means in 1/16 step (coded, frames) and their tables (coded * frames,)
@@ -87,12 +84,12 @@ class BlockCoder:
                 continue
             inputs = level_rows(levels, count)
             if step.offsets:
-                inputs = torch.cat([as_context(neighbours(latents, step)), inputs], 1)
+                inputs = torch.cat([as_context(neighbours(latents, step), CONTEXT_LIMIT), inputs], 1)
             for network, channels in zip(networks, (slice(0, half), slice(half, None)), strict=True):
                 mean, scale = (x[0, :, 0] for x in network(inputs))
                 symbols = symbols_of(step, channels, mean, scale.reshape(-1).numpy().astype(np.uint16))
                 residual = torch.from_numpy(symbols).view(mean.shape).float()
                 decoded = (mean + UNIT * residual).clamp_(-LATENT_LIMIT, LATENT_LIMIT)
                 latents[0, channels, step.start :: step.step] = decoded
-                inputs = torch.cat([as_context(decoded)[None, :, None], inputs], 1)
+                inputs = torch.cat([as_context(decoded, CONTEXT_LIMIT)[None, :, None], inputs], 1)
         return latents[0].to(torch.int16)

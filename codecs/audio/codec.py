@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fewbits.codecs.audio.block_coder import UNIT, Group
+from fewbits.codecs.audio.block_coder import Group
 from fewbits.codecs.audio.config import AudioConfig
 from fewbits.codecs.audio.weights import Weights, load_weights
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
+from fewbits.codecs.latents import UNIT
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.codecs.search import highest_within
 from fewbits.codecs.sound import MAX_SAMPLES, Audio

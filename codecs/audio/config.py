@@ -1,10 +1,12 @@
 """What a model of neural sound coding is made of: every number that encoder and decoder must agree on."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+
+from fewbits.codecs.stored_config import StoredConfig
 
 
 @dataclass(frozen=True)
-class AudioConfig:
+class AudioConfig(StoredConfig):
     """Sizes of one model. Travels with its weights.
 
     A frame is a step of the MDCT: `hop` samples. Each has `latents` numbers.
@@ -18,6 +20,7 @@ class AudioConfig:
     blocks: int = 6  # of analysis and of synthesis
     levels: int = 9  # trained operating points; quality interpolates between them
     context_hidden: int = 192  # width of the networks that predict latents
+    decades: int = 3  # powers of ten below 1 that sizes of coefficients are told apart in
 
     BLOCK = 96  # frames that are coded independently of others
 
@@ -31,11 +34,6 @@ class AudioConfig:
         """Frames on either side that analysis and synthesis see."""
         return 3 * self.blocks + 1
 
-    def to_metadata(self) -> dict[str, str]:
-        """The configuration as the string map that safetensors stores beside weights."""
-        return {name: repr(value) for name, value in asdict(self).items()}
 
-    @classmethod
-    def from_metadata(cls, metadata: dict[str, str]) -> "AudioConfig":
-        """Inverse of `to_metadata`; ignores entries that are no field. Raises `ValueError` for what is no number."""
-        return cls(**{name: int(value) for name, value in metadata.items() if name in cls.__dataclass_fields__})
+SPEECH = AudioConfig()
+SOUND = AudioConfig(rate=24000, hop=480, latents=160, decades=5)  # music has quiet parts far below its loud ones

@@ -14,14 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewbits.codecs.audio.config import AudioConfig
+from fewbits.codecs.latents import MEAN_FRACTION, SCALES, context_format, round_through, scale_of
 from fewbits.codecs.levels import level_format
-from fewbits.codecs.quantisation import FixedPoint, QuantisableLayer
+from fewbits.codecs.quantisation import QuantisableLayer
 
-SCALES = 64  # size of the table of scales
-SCALE_LOW, SCALE_RATIO = 0.04, 2.0**0.1875  # scale of table k: SCALE_LOW * SCALE_RATIO**k, 0.04 .. 143 steps
-MEAN_FRACTION = 4  # means are multiples of 1/16 step
 MEAN_LIMIT = 2**13 - 1
-CONTEXT_FRACTION, CONTEXT_LIMIT = 3, 2**11 - 1  # decoded latents as the networks see them
+CONTEXT_LIMIT = 2**11 - 1  # of decoded latents as the networks see them
 ACTIVATION_LIMIT = 4095
 
 
@@ -70,8 +68,7 @@ class HalfNetwork(nn.Module):
         hidden = config.context_hidden
         self.input_format = level_format(config.levels)
         if seen:
-            latents = FixedPoint.uniform(seen, CONTEXT_FRACTION, -CONTEXT_LIMIT, CONTEXT_LIMIT)
-            self.input_format = latents.joined(self.input_format)
+            self.input_format = context_format(seen, CONTEXT_LIMIT).joined(self.input_format)
         inputs = seen + config.levels
         self.hidden = nn.ModuleList([
             QuantisableLayer(nn.Conv2d(inputs, hidden, 1), 0, ACTIVATION_LIMIT, carrier=torch.float64),
@@ -114,7 +111,7 @@ class EntropyModel(nn.Module):
         self.simulated = False  # True: simulate the integer networks (second stage of training)
 
     def forward(self, latents: Tensor, level_weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantises latents as the codec does and measures their rate with uniform noise in place of rounding.
+        """Quantises latents as the codec does and measures their rate, in training with the slopes of uniform noise.
 
         Args:
             latents: (N, K, T) in steps; T at most `AudioConfig.BLOCK`.
@@ -141,17 +138,21 @@ class EntropyModel(nn.Module):
     def _half(self, network: HalfNetwork, wanted: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Quantised latents of a half and their bits (N,)."""
         mean, scale_index = network(inputs, self.simulated)
-        scale = SCALE_LOW * SCALE_RATIO ** scale_index.float().clamp(0, SCALES - 1)
         residual = wanted - mean
-        noisy = residual + torch.rand_like(residual) - 0.5 if self.training else torch.round(residual)
-        rounded = residual + (torch.round(residual) - residual).detach()
-        return rounded + mean, laplace_bits(noisy, scale).sum([1, 2, 3])
+        scale = scale_of(scale_index)
+        bits = laplace_bits(torch.round(residual), scale)
+        if self.training:
+            # rounding has no slopes, so noise lends its own; in the end scales settle on what is really coded
+            noise = torch.rand_like(residual) - 0.5
+            noisy = laplace_bits(residual + noise, scale.detach() if self.simulated else scale)
+            bits = (bits if self.simulated else bits.detach()) + noisy - noisy.detach()
+        return round_through(residual) + mean, bits.sum([1, 2, 3])
 
     def _as_context(self, decoded: Tensor) -> Tensor:
         """Decoded latents as the networks see them."""
         if not self.simulated:
             return decoded
-        return FixedPoint.uniform(decoded.shape[1], CONTEXT_FRACTION, -CONTEXT_LIMIT, CONTEXT_LIMIT).rounded(decoded)
+        return context_format(decoded.shape[1], CONTEXT_LIMIT).rounded(decoded)
 
 
 def laplace_bits(residual: Tensor, scale: Tensor) -> Tensor:

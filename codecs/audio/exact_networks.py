@@ -6,9 +6,6 @@ import torch
 from torch import Tensor
 
 from fewbits.codecs.audio.entropy_model import (
-    CONTEXT_FRACTION,
-    CONTEXT_LIMIT,
-    MEAN_FRACTION,
     PASSES,
     EntropyModel,
     HalfNetwork,
@@ -78,9 +75,3 @@ class ExactNetworks:
                              layer(f"{prefix}scale."))
 
         return cls([(half(f"exact.{number}.0."), half(f"exact.{number}.1.")) for number in range(len(PASSES))])
-
-
-def as_context(latents: Tensor) -> Tensor:
-    """Decoded latents in 1/16 step to what the networks see (1/8 step, rounded half up, clamped)."""
-    halved = torch.floor(latents * 2.0 ** (CONTEXT_FRACTION - MEAN_FRACTION) + 0.5)
-    return halved.clamp(-CONTEXT_LIMIT, CONTEXT_LIMIT)

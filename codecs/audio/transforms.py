@@ -41,6 +41,7 @@ class Analysis(nn.Module):
 
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
+        self.decades = config.decades
         self.enter = nn.Conv1d(2 * config.hop, config.width, 3, padding=1)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.leave = nn.Conv1d(config.width, config.latents, 1)
@@ -54,7 +55,7 @@ class Analysis(nn.Module):
         size = coefficients.abs()
         # amplitudes span several powers of ten: roots keep the sign, logarithms show what is quiet
         companded = coefficients.sign() * size.sqrt() * 2
-        x = self.enter(torch.cat([companded, torch.log(size + 1e-3) / 3 + 1], 1))
+        x = self.enter(torch.cat([companded, torch.log(size + 10.0**-self.decades) / self.decades + 1], 1))
         for block in self.blocks:
             x = block(x, level_weights)
         return (self.leave(x) + self.skip(companded)) * gain[..., None]

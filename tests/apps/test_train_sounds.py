@@ -1,6 +1,7 @@
 """The recipe of the codecs for sound: losses, batches, and a run of seconds that is interrupted and exported."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from fewbits.errors import InputError
 
 pytest.importorskip("tensorboard", reason="training needs fewbits[train]")
 
-from fewbits.apps.train import audio as recipe
+from fewbits.apps.train import audio
 from fewbits.apps.train.audio_export import export
-from fewbits.apps.train.sound_losses import loudness_distance, mel_bank, spectral_distance
+from fewbits.apps.train.sound_losses import intelligibility_distance, loudness_distance, mel_bank
 from fewbits.apps.train.sounds import Clips, random_batch, speaker
 
 SMALL = AudioConfig(latents=8, width=8, hidden=8, blocks=1, levels=2, context_hidden=8)
@@ -43,7 +44,8 @@ def test_distances_grow_with_the_error_and_lead_back() -> None:
     source = torch.from_numpy(voice(2, 0))[None]
     source = source * USUAL_LEVEL / source.square().mean().sqrt()
     noise = torch.randn(source.shape, generator=torch.Generator().manual_seed(0))
-    for distance in (spectral_distance, loudness_distance):
+    for distance in (audio.RECIPES["speech"].spectral, audio.RECIPES["sound"].spectral, loudness_distance,
+                     intelligibility_distance):
         values = [float(distance(source, source + level * noise, 16000)) for level in (0, 1e-3, 1e-2, 1e-1)]
         assert values == sorted(values) and values[0] < 0.05
         decoded = (source + 0.01 * noise).requires_grad_()
@@ -62,6 +64,17 @@ def test_loudness_distance_follows_pesq() -> None:
         scores.append(pesq.pesq(16000, source, decoded, "wb"))
         distances.append(float(loudness_distance(*(torch.from_numpy(x)[None] for x in (source, decoded)), 16000)))
     assert scores == sorted(scores, reverse=True) and distances == sorted(distances)
+
+
+def test_intelligibility_distance_follows_stoi() -> None:
+    pystoi = pytest.importorskip("pystoi", reason="needs fewbits[metrics]")
+    source = voice(4, 1)
+    source *= USUAL_LEVEL / np.sqrt(np.square(source).mean())
+    noise = np.random.default_rng(0).normal(size=source.size).astype(np.float32)
+    for level in (3e-3, 1e-2, 3e-2):
+        decoded = source + level * noise
+        distance = intelligibility_distance(*(torch.from_numpy(x)[None] for x in (source, decoded)), 16000)
+        assert 1 - float(distance) == pytest.approx(pystoi.stoi(source, decoded, 16000), abs=0.1)
 
 
 def test_mel_bands_cover_every_frequency_once() -> None:
@@ -93,15 +106,16 @@ def test_batches_have_the_crop_even_of_short_clips() -> None:
 
 def test_a_run_goes_on_where_it_stopped_and_becomes_weights(
         folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(audio.RECIPES["speech"], config=SMALL)
     for seconds, integer_share in ((0.5, 0.0), (60.0, 1.0)):
         said: list[str] = []
-        monkeypatch.setattr(recipe.time, "monotonic", iter(np.arange(0, 1e6, seconds / 2)).__next__)
-        schedule = recipe.Schedule(minutes=seconds / 60, integer_share=integer_share)
-        recipe.train(folder, tmp_path, SMALL, schedule, report=said.append)
+        monkeypatch.setattr(audio.time, "monotonic", iter(np.arange(0, 1e6, seconds / 2)).__next__)
+        schedule = audio.Schedule(minutes=seconds / 60, integer_share=integer_share)
+        audio.train(folder, tmp_path, recipe, schedule, report=said.append)
     assert said[0].startswith("going on from step") and any("integer networks" in s for s in said)
 
     weights = tmp_path / "speech.safetensors"
-    export(tmp_path, folder, weights)
+    export(tmp_path, folder, weights, recipe)
     assert "| 100 |" in weights.with_suffix(".md").read_text()
 
     class Trained(AudioCodec):

@@ -27,3 +27,14 @@ def smooth() -> Callable[..., np.ndarray]:
         return np.clip(np.stack(planes, -1), 0, 255).astype(np.uint8)
 
     return make
+
+
+@pytest.fixture
+def latents_digest_elsewhere(elsewhere):
+    """The SHA-256 of the latents that another process decodes: `latents_digest_elsewhere(path, NAME="value")`."""
+    program = ("import hashlib, pathlib, sys; from fewbits.codecs import files;"
+               "parsed = files.parse(pathlib.Path(sys.argv[1]).read_bytes());"
+               "latents = parsed.codec.latents(parsed.stream, parsed.shape);"
+               "latents = latents[0] if isinstance(latents, tuple) else latents;"
+               "print(hashlib.sha256(latents.numpy().astype('<i2').tobytes()).hexdigest())")
+    return lambda path, **surroundings: elsewhere(program, path, **surroundings)

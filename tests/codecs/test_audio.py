@@ -9,12 +9,13 @@ import torch
 
 from fewbits.codecs.audio.codec import GAIN_ZERO, AudioCodec
 from fewbits.codecs.audio.config import AudioConfig
-from fewbits.codecs.audio.entropy_model import PASSES, SCALE_LOW, SCALE_RATIO, SCALES, laplace_bits
+from fewbits.codecs.audio.entropy_model import PASSES, laplace_bits
 from fewbits.codecs.audio.exact_networks import ExactNetworks
 from fewbits.codecs.audio.mdct import Mdct
 from fewbits.codecs.audio.model import AudioModel
 from fewbits.codecs.audio.weights import save_weights
 from fewbits.codecs.codec import Stream, Target
+from fewbits.codecs.latents import table_scales
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.codecs.quantisation import QuantisableLayer
 from fewbits.codecs.sound import Audio
@@ -53,7 +54,7 @@ def model() -> AudioModel:
 @pytest.fixture(scope="module")
 def codec(model: AudioModel, tmp_path_factory: pytest.TempPathFactory) -> AudioCodec:
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    tables = laplace_scale_tables(SCALE_LOW * SCALE_RATIO ** np.arange(SCALES))
+    tables = laplace_scale_tables(table_scales())
     save_weights(path, model, ExactNetworks.from_trained(model.entropy_model), tables, {})
     SmallCodec.weights_path = path
     return SmallCodec()
@@ -93,7 +94,7 @@ def test_passes_take_every_frame_once_and_see_known_ones_only(frames: int) -> No
 
 
 def test_laplace_bits_are_those_of_the_tables() -> None:
-    scales = SCALE_LOW * SCALE_RATIO ** np.arange(SCALES)
+    scales = table_scales()
     tables = laplace_scale_tables(scales)
     for number in (10, 30, 50):
         symbols = np.arange(-6, 7, dtype=np.int32)

@@ -1,9 +1,6 @@
 """The `hyperprior` codec with the circuit as prior over its latents, as effort 6 and more use it."""
 
 import hashlib
-import os
-import subprocess
-import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -110,18 +107,12 @@ def test_positions_of_a_high_pass_are_those_of_its_low_passes():
 
 
 @pytest.mark.slow
-def test_latents_do_not_depend_on_the_processor(photo, tmp_path):
+def test_latents_do_not_depend_on_the_processor(photo, tmp_path, latents_digest_elsewhere):
     """Another process that must do without this processor's instructions decodes the same latents."""
     path = tmp_path / "photo.fwb"
     path.write_bytes(encoded(photo).data)
-    program = ("import hashlib, pathlib, sys; from fewbits.codecs import files;"
-               "parsed = files.parse(pathlib.Path(sys.argv[1]).read_bytes());"
-               "latents = parsed.codec.latents(parsed.stream, parsed.shape).numpy().astype('<i2');"
-               "print(hashlib.sha256(latents.tobytes()).hexdigest())")
-    surroundings = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_CPU_NAME": "generic"}
-    done = subprocess.run([sys.executable, "-c", program, str(path)], env=surroundings, capture_output=True, text=True,
-                          check=True, cwd=tmp_path)
-    assert done.stdout.strip() == hashlib.sha256(latents_of(path.read_bytes())).hexdigest()
+    digest = latents_digest_elsewhere(path, NUMBA_CPU_NAME="generic")
+    assert digest == hashlib.sha256(latents_of(path.read_bytes())).hexdigest()
 
 
 def test_every_truncation_and_mutation_is_an_error(smooth):

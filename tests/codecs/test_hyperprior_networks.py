@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import MEAN_FRACTION, PASSES
-from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, as_context
+from fewbits.codecs.image.hyperprior.entropy_model import CONTEXT_LIMIT, PASSES
+from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
 from fewbits.codecs.image.hyperprior.lapped import lapped_basis
 from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
+from fewbits.codecs.latents import MEAN_FRACTION, as_context
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers, level_weights
 from fewbits.codecs.quantisation import QuantisableLayer
 
@@ -70,7 +71,8 @@ def test_integer_networks_equal_their_simulation(model):
             known = latents[:, : network.known]
             mean, scale = network(twin._as_context(known.double() / 2**MEAN_FRACTION), features, weights, step.phases,
                                   feature_format)
-            integer_mean, integer_scale = integer_pass(as_context(known), integer_features, levels, step.phases)
+            integer_mean, integer_scale = integer_pass(as_context(known, CONTEXT_LIMIT), integer_features, levels,
+                                                       step.phases)
             assert torch.equal(mean * 2**MEAN_FRACTION, integer_mean.double())
             assert torch.equal(scale, integer_scale.double())
             assert integer_mean.std() > 0.5

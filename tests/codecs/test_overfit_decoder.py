@@ -1,8 +1,6 @@
 """The decoder and the format of `overfit`, with made-up latents and networks in place of fitted ones."""
 
 import hashlib
-import os
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -312,7 +310,7 @@ def test_results_do_not_depend_on_threads(monkeypatch):
         assert np.array_equal(made.samples(3, threads=threads), made.samples())
 
 
-def test_decoding_needs_no_torch_and_not_this_processor(fake_fit, tmp_path):
+def test_decoding_needs_no_torch_and_not_this_processor(fake_fit, tmp_path, elsewhere):
     """Another process that must do without this processor's instructions decodes the same latents and samples."""
     path = tmp_path / "made.fwb"
     path.write_bytes(files.encode(blank(70, 90), "overfit").data)
@@ -322,11 +320,8 @@ def test_decoding_needs_no_torch_and_not_this_processor(fake_fit, tmp_path):
                "print(hashlib.sha256(b''.join(g.astype('<i2').tobytes() for g in latents)).hexdigest());"
                "print(hashlib.sha256(files.decode(data).media.pixels.tobytes()).hexdigest());"
                "print('torch' in sys.modules)")
-    # a cache of its own, so that numba compiles for the other processor
-    surroundings = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_CPU_NAME": "generic"}
-    done = subprocess.run([sys.executable, "-c", program, str(path)], env=surroundings, capture_output=True, text=True,
-                          check=True, cwd=tmp_path)
+    printed = elsewhere(program, path, NUMBA_CPU_NAME="generic")
     latents = b"".join(grid.astype("<i2").tobytes() for grid in made_fit(70, 90).latents)
     pixels = files.decode(path.read_bytes()).media.pixels
-    assert done.stdout.split() == [hashlib.sha256(latents).hexdigest(), hashlib.sha256(pixels.tobytes()).hexdigest(),
+    assert printed.split() == [hashlib.sha256(latents).hexdigest(), hashlib.sha256(pixels.tobytes()).hexdigest(),
                                    "False"]

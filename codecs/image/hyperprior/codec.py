@@ -13,11 +13,12 @@ from torch.nn import functional as F
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
 from fewbits.codecs.image.alpha import encode_alpha
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.latent_coder import UNIT, Group
+from fewbits.codecs.image.hyperprior.latent_coder import Group
 from fewbits.codecs.image.hyperprior.transforms import OVERLAP, Sides
 from fewbits.codecs.image.hyperprior.weights import Weights, load_weights
 from fewbits.codecs.image.layout import ROUNDED, finished
 from fewbits.codecs.image.tiles import tiles
+from fewbits.codecs.latents import UNIT
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.codecs.media import Image
 from fewbits.codecs.search import highest_within

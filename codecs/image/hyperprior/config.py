@@ -1,10 +1,12 @@
 """What a `hyperprior` model is made of: every number that encoder and decoder must agree on."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+
+from fewbits.codecs.stored_config import StoredConfig
 
 
 @dataclass(frozen=True)
-class HyperpriorConfig:
+class HyperpriorConfig(StoredConfig):
     """Sizes of one `hyperprior` model. Travels with its weights.
 
     Latents live at 1/8 of the image's resolution, hyper-latents at 1/32.
@@ -26,14 +28,3 @@ class HyperpriorConfig:
     BLOCK = 8  # pixels between neighbouring latents
     LATENTS = 192  # 3 colour components x 8 x 8 frequencies
     HYPER_STRIDE = 4  # latents between neighbouring hyper-latents
-
-    def to_metadata(self) -> dict[str, str]:
-        """The configuration as the string map that safetensors stores beside weights."""
-        return {name: repr(value) for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_metadata(cls, metadata: dict[str, str]) -> "HyperpriorConfig":
-        """Inverse of `to_metadata`; ignores entries that are no field."""
-        fields = cls.__dataclass_fields__
-        return cls(**{k: (float(v) if fields[k].type in (float, "float") else int(v))
-                      for k, v in metadata.items() if k in fields})

@@ -14,14 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
+from fewbits.codecs.latents import MEAN_FRACTION, SCALES, context_format, round_through, scale_of
 from fewbits.codecs.levels import level_format
 from fewbits.codecs.quantisation import FixedPoint, QuantisableLayer
 
-SCALES = 64  # size of the table of scales
-SCALE_LOW, SCALE_RATIO = 0.04, 2.0**0.1875  # scale of table k: SCALE_LOW * SCALE_RATIO**k, 0.04 .. 143 steps
-MEAN_FRACTION = 4  # means are multiples of 1/16 step
 MEAN_LIMIT = 2**15 - 1
-CONTEXT_FRACTION, CONTEXT_LIMIT = 3, 2**12 - 1  # decoded latents as the context networks see them
+CONTEXT_LIMIT = 2**12 - 1  # of decoded latents as the context networks see them
 HYPER_LIMIT = 255  # of hyper-latents and of the hyper-decoder's activations
 ACTIVATION_LIMIT = 4095  # of the passes' activations
 
@@ -100,7 +98,7 @@ class PassNetwork(nn.Module):
         self.mean = QuantisableLayer(
             nn.Conv2d(joined, self.coded, 1), -MEAN_LIMIT, MEAN_LIMIT, MEAN_FRACTION, torch.float64)
         self.scale = QuantisableLayer(nn.Conv2d(joined, self.coded, 1), 0, SCALES - 1, 0, torch.float64)
-        self.latent_format = FixedPoint.uniform(self.known, CONTEXT_FRACTION, -CONTEXT_LIMIT, CONTEXT_LIMIT)
+        self.latent_format = context_format(self.known, CONTEXT_LIMIT)
         self.level_format = level_format(config.levels)
         nn.init.normal_(self.mean.operation.weight, std=1e-3)
         nn.init.normal_(self.scale.operation.weight, std=1e-2)
@@ -137,11 +135,6 @@ def logistic_bits(residual: Tensor, scale: Tensor) -> Tensor:
     # where the mass underflows, the slope of the tail still leads back
     tail = (distance - 0.5) / scale * 1.4427
     return torch.where(mass > 1e-7, -torch.log2(mass.clamp(min=1e-7)), tail)
-
-
-def round_through(x: Tensor) -> Tensor:
-    """Rounded, with the gradient of the identity."""
-    return x + (torch.round(x) - x).detach()
 
 
 class EntropyModel(nn.Module):
@@ -195,7 +188,7 @@ class EntropyModel(nn.Module):
             channels = slice(0, config.low_channels) if step.low else slice(config.low_channels, None)
             target = take_phases(latents[:, channels], step.phases)
             mean = mean.float()
-            scale = SCALE_LOW * SCALE_RATIO ** scale_index.float().clamp(0, SCALES - 1)
+            scale = scale_of(scale_index)
             residual = target - mean
             pass_bits = logistic_bits(self._noisy(residual), scale).sum([1, 2, 3])
             bits = bits + pass_bits.view(len(step.phases), -1).sum(0)
@@ -211,4 +204,4 @@ class EntropyModel(nn.Module):
     def _as_context(self, decoded: Tensor) -> Tensor:
         if not self.simulated:
             return decoded
-        return FixedPoint.uniform(decoded.shape[1], CONTEXT_FRACTION, -CONTEXT_LIMIT, CONTEXT_LIMIT).rounded(decoded)
+        return context_format(decoded.shape[1], CONTEXT_LIMIT).rounded(decoded)

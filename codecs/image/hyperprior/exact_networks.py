@@ -6,9 +6,6 @@ import torch
 from torch import Tensor
 
 from fewbits.codecs.image.hyperprior.entropy_model import (
-    CONTEXT_FRACTION,
-    CONTEXT_LIMIT,
-    MEAN_FRACTION,
     PASSES,
     EntropyModel,
     PassNetwork,
@@ -109,9 +106,3 @@ class ExactNetworks:
         for layer in self.hyper_decoder:
             x = layer(x)
         return x
-
-
-def as_context(latents: Tensor) -> Tensor:
-    """Decoded latents in 1/16 step to what the context networks see (1/8 step, rounded half up, clamped)."""
-    halved = torch.floor(latents * 2.0 ** (CONTEXT_FRACTION - MEAN_FRACTION) + 0.5)
-    return halved.clamp(-CONTEXT_LIMIT, CONTEXT_LIMIT)

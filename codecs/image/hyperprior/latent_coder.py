@@ -10,12 +10,13 @@ from torch.nn import functional as F
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.entropy_model import (
+    CONTEXT_LIMIT,
     HYPER_LIMIT,
-    MEAN_FRACTION,
     PASSES,
     take_phases,
 )
-from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, as_context
+from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
+from fewbits.codecs.latents import LATENT_LIMIT, SYMBOL_LIMIT, UNIT, as_context
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.entropy.coder import Decoder, Encoder
 from fewbits.entropy.tables import SymbolTables
@@ -24,8 +25,6 @@ from fewbits.errors import DamagedError
 if TYPE_CHECKING:  # brings numba, which a program that decodes without a circuit does without
     from fewbits.codecs.image.hyperprior.latent_circuit import CircuitDecoder, CircuitEncoder, CircuitPrior
 
-UNIT = 2**MEAN_FRACTION  # decoded latents are integers in 1/16 step
-LATENT_LIMIT = 2**15 - 1
 STRIDE = HyperpriorConfig.HYPER_STRIDE
 BY_TABLES, BY_CIRCUIT = 0, 1  # forms of a section, its first byte where there is a circuit
 
@@ -71,11 +70,10 @@ class LatentCoder:
                         self.hyper_tables)]
         target = F.pad(latents[None], (0, -width % STRIDE, 0, -height % STRIDE))
         passes = _Passes(self.config, self.networks, rounded, position, height, width)
-        limit = LATENT_LIMIT // UNIT - 1
         for number, step in enumerate(PASSES):
             mean, scale, extents = passes.predict(number)
             wanted = take_phases(target[:, passes.channels(number)], step.phases)
-            residual = torch.round(wanted - mean / UNIT).clamp_(-limit, limit)
+            residual = torch.round(wanted - mean / UNIT).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
             for phase, (h, w) in zip(residual, extents, strict=True):  # nothing is sent beyond the picture
                 phase[:, h:] = 0
                 phase[:, :, w:] = 0
@@ -188,7 +186,8 @@ class _Passes:
         """Means (1/16 step) and scale indices of a pass, and how far the picture reaches into each phase."""
         step = PASSES[number]
         known = self.latents[:, : self.low_channels] if step.low else self.latents
-        mean, scale = self.networks.passes[number](as_context(known), self.features, self.levels, step.phases)
+        mean, scale = self.networks.passes[number](as_context(known, CONTEXT_LIMIT), self.features, self.levels,
+                                                   step.phases)
         extents = [(-(-(self.height - i) // 2), -(-(self.width - j) // 2)) for i, j in step.phases]
         return mean, scale, extents
 

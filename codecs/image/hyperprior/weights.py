@@ -6,17 +6,18 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
 from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder
 from fewbits.codecs.image.hyperprior.model import HyperpriorModel
+from fewbits.codecs.model_weights import load_floats, stored, tables_of
 from fewbits.codecs.weights import identity_of
 from fewbits.entropy.tables import SymbolTables
 from fewbits.errors import WeightsError
 
 FLOAT_PARTS = ("quantiser.", "analysis.", "synthesis.", "entropy_model.hyper_encoder.")
+LATENT_TABLES, HYPER_TABLES = "latent_tables.", "hyper_tables."
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,8 @@ class Weights:
 def save_weights(path: Path, model: HyperpriorModel, networks: ExactNetworks, latent_tables: SymbolTables,
                  hyper_tables: SymbolTables, notes: dict[str, str]) -> None:
     """Writes a weights file. Float parts are stored with half precision; `notes` go into the metadata."""
-    tensors: dict[str, Tensor] = {name: value.half().contiguous() for name, value in model.state_dict().items()
-                                  if name.startswith(FLOAT_PARTS)}
-    tensors |= {name: value.contiguous() for name, value in networks.to_tensors().items()}
-    for prefix, tables in (("latent_tables.", latent_tables), ("hyper_tables.", hyper_tables)):
-        tensors |= {prefix + name: torch.from_numpy(array) for name, array in tables.to_arrays().items()}
+    tensors = stored(model, FLOAT_PARTS, networks.to_tensors(),
+                     {LATENT_TABLES: latent_tables, HYPER_TABLES: hyper_tables})
     save_file(tensors, path, metadata=model.config.to_metadata() | notes)
 
 
@@ -69,14 +67,9 @@ def load_weights(path: Path, device: str) -> Weights:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             config = HyperpriorConfig.from_metadata(file.metadata() or {})
         model = HyperpriorModel(config)
-        floats = {name: value.float() for name, value in tensors.items() if name.startswith(FLOAT_PARTS)}
-        missing, unexpected = model.load_state_dict(floats, strict=False)
-        if unexpected or any(name.startswith(FLOAT_PARTS) for name in missing):
-            raise ValueError("it holds another model")
-        latent_tables, hyper_tables = (
-            SymbolTables.from_arrays({name.removeprefix(prefix): value.numpy() for name, value in tensors.items()
-                                      if name.startswith(prefix)}) for prefix in ("latent_tables.", "hyper_tables."))
-        coder = LatentCoder(config, ExactNetworks.from_tensors(tensors), latent_tables, hyper_tables)
+        load_floats(model, FLOAT_PARTS, tensors)
+        coder = LatentCoder(config, ExactNetworks.from_tensors(tensors), tables_of(LATENT_TABLES, tensors),
+                            tables_of(HYPER_TABLES, tensors))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path} cannot be used as weights of `hyperprior`: {error}.") from None
     return Weights(identity, model.to(device, memory_format=torch.channels_last).eval(), coder)
