@@ -11,23 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fewbits.codecs.audio.block_coder import Group
-from fewbits.codecs.audio.config import AudioConfig
+from fewbits.codecs.audio.config import TransformConfig
 from fewbits.codecs.audio.weights import Weights, load_weights
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
-from fewbits.codecs.latents import UNIT
-from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.codecs.search import highest_within
 from fewbits.codecs.sound import MAX_SAMPLES, Audio
 from fewbits.codecs.spans import Span, spans
 from fewbits.codecs.weights import identity_of
-from fewbits.entropy.coder import Decoder, Encoder
 from fewbits.entropy.container import size_of_sections
 from fewbits.errors import DamagedError, LimitError
 
 WEIGHTS = Path(__file__).parent / "weights"
-QUALITY_CODES = 128  # the header's quality, 0..128, counts 1/16 level
-POSITION_OF_CODE = 2**LEVEL_FRACTION // 16
 DEFAULT_QUALITY = 50.0
 GAIN_ZERO, GAINS_PER_OCTAVE = 128, 8  # the header's gain: 1/8 of a doubling from the level that the model is used to
 USUAL_LEVEL = 0.07  # root mean square of the samples that the model was trained with
@@ -36,7 +30,7 @@ SILENCE = 2.0**-16  # samples below this are 0 with 16 bits
 
 
 class AudioCodec(Codec[Audio]):
-    """A lossy codec for sound: MDCT, networks over frames, scalar quantisation with exact integer entropy models.
+    """A lossy codec for sound: MDCT, networks over frames, and latents that a `BlockCoder` turns into bytes.
 
     Sounds are resampled to the model's rate and back. Two channels are coded as their mean and half their difference,
     others one by one. A section holds a block of 96 frames of all channels, and no byte where all are silent.
@@ -77,10 +71,10 @@ class AudioCodec(Codec[Audio]):
     @torch.inference_mode()
     def decode(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Audio:
         """Decodes a sound; see `Codec.decode`. Damaged blocks are silent, faded out and in."""
-        latents, heard = self.latents(stream, shape, progress)
-        planes = self._synthesise(latents, heard, stream.settings["quality"], progress)
+        integers, heard = self.latents(stream, shape, progress)
+        planes = self._synthesise(integers, heard, stream.settings["quality"], progress)
         planes *= _unit(stream.settings["gain"])
-        decoded = Audio(_from_planes(planes).numpy(), self._weights.model.config.rate)
+        decoded = Audio(_from_planes(planes).numpy(), self._weights.config.rate)
         return decoded.resampled(shape["rate"], shape["count"])
 
     @torch.inference_mode()
@@ -88,13 +82,13 @@ class AudioCodec(Codec[Audio]):
         """What is decoded before any float arithmetic, and so equal on every machine.
 
         Returns:
-            (channels, K, frames) int16, in 1/16 quantiser step, and which frames are neither silent nor damaged,
-            (channels, frames) bool; latents are 0 elsewhere.
+            (channels, rows, frames) int16, see `BlockCoder.decode`, and which frames are neither silent nor damaged,
+            (channels, frames) bool; integers are 0 elsewhere.
 
         Raises:
             StreamError: if the stream is wrong, or the sound would be too long at the model's rate.
         """
-        config, channels = self._weights.model.config, shape["channels"]
+        config, coder, channels = self._weights.config, self._weights.coder, shape["channels"]
         length = _length(config, shape["count"], shape["rate"])
         if length * channels > MAX_SAMPLES:
             raise LimitError(f"At {config.rate} Hz the sound has {length * channels} samples, more than the limit of "
@@ -102,35 +96,33 @@ class AudioCodec(Codec[Audio]):
         cut = spans(_frames(config, length), config.BLOCK, 0)
         if len(stream.sections) != len(cut):
             raise DamagedError(f"The sound needs {len(cut)} sections, the file has {len(stream.sections)}.")
-        latents = torch.zeros(channels, config.latents, cut[-1].stop, dtype=torch.int16)
+        integers = torch.zeros(channels, coder.rows, cut[-1].stop, dtype=torch.int16)
         heard = torch.zeros(channels, cut[-1].stop, dtype=torch.bool)
         for number, (span, section) in enumerate(zip(cut, stream.sections, strict=True)):
             if section:
                 audible, data = _unmasked(section, channels)
-                decoder = Decoder(data)
-                for channel in audible:
-                    latents[channel, :, span.core] = self._weights.coder.decode(
-                        decoder, span.stop - span.start, POSITION_OF_CODE * stream.settings["quality"])
-                    heard[channel, span.core] = True
-                decoder.finish()
+                integers[audible, :, span.core] = coder.decode(
+                    data, len(audible), span.stop - span.start, stream.settings["quality"])
+                heard[audible, span.core] = True
             progress(0.5 * (number + 1) / len(cut), "decoding")
-        return latents, heard
+        return integers, heard
 
-    def _synthesise(self, latents: Tensor, heard: Tensor, code: int, progress: Progress) -> Tensor:
+    def _synthesise(self, integers: Tensor, heard: Tensor, code: int, progress: Progress) -> Tensor:
         """Samples (channels, hops * hop) at the model's rate, block by block; each sees its neighbours' latents."""
-        model, frames = self._weights.model, latents.shape[2]
+        config, model, frames = self._weights.config, self._weights.model, integers.shape[2]
         levels, gain = _level(self._weights, self.device, code)
-        hops = spans(frames - 1, model.config.BLOCK, 0)
-        samples = torch.zeros(len(latents), (frames - 1) * model.config.hop)
+        hops = spans(frames - 1, config.BLOCK, 0)
+        samples = torch.zeros(len(integers), (frames - 1) * config.hop)
         for number, span in enumerate(hops):
             # a hop of samples needs the frame at its end too
-            inner = Span.around(span.start, span.stop + 1, model.config.halo, frames)
+            inner = Span.around(span.start, span.stop + 1, config.halo, frames)
             if heard[:, inner.core].any():
-                steps = latents[:, :, inner.outer].to(self.device).float() / UNIT
+                steps = self._weights.coder.dequantise(integers[:, :, inner.outer]).to(self.device)
+                steps *= heard[:, None, inner.outer].to(self.device)
                 coefficients = model.synthesis(steps, gain, levels)[:, :, inner.inner].cpu()
                 coefficients *= heard[:, None, inner.core]
                 part = model.mdct.inverse(coefficients.to(self.device)).cpu()
-                samples[:, span.start * model.config.hop : span.stop * model.config.hop] = part
+                samples[:, span.start * config.hop : span.stop * config.hop] = part
             progress(0.5 + 0.5 * (number + 1) / len(hops), "reconstructing")
         return samples
 
@@ -147,44 +139,29 @@ class _Sound:
 
     def __init__(self, weights: Weights, device: str, sound: Audio) -> None:
         self.weights, self.device = weights, device
-        config = weights.model.config
+        config = weights.config
         planes = _to_planes(torch.from_numpy(sound.resampled(config.rate).samples))
         self.gain_code = _gain_code(planes[:, : config.rate * LEVEL_SECONDS])
         self.planes = planes
         self.spans = spans(_frames(config, planes.shape[1]), config.BLOCK, config.halo)
 
-    def blocks(self, code: int) -> Iterator[list[list[Group] | None]]:
-        """The groups of each channel of every block at a quality; None where a channel is silent."""
+    def sections(self, code: int) -> Iterator[tuple[bytes, float]]:
+        """Every block's bytes at a quality, and the model's estimate of their bits."""
         levels, gain = _level(self.weights, self.device, code)
         model, coder = self.weights.model, self.weights.coder
         for span in self.spans:
-            channels: list[list[Group] | None] = [None] * len(self.planes)
             audible = (self._samples(span.start, span.stop).abs() >= SILENCE).any(1)
-            numbers = audible.nonzero()[:, 0].tolist()
-            if numbers:
-                samples = self._samples(span.outer_start, span.outer_stop)[numbers] / _unit(self.gain_code)
-                coefficients = model.mdct(samples.to(self.device))
-                latents = model.analysis(coefficients, gain, levels)[:, :, span.inner].cpu()
-                for number, of_channel in zip(numbers, latents, strict=True):
-                    channels[number] = coder.quantise(of_channel, POSITION_OF_CODE * code)[0]
-            yield channels
-
-    def sections(self, code: int) -> Iterator[tuple[bytes, float]]:
-        """Every block's bytes at a quality, and the model's estimate of their bits."""
-        coder = self.weights.coder
-        for channels in self.blocks(code):
-            heard = [groups for groups in channels if groups is not None]
-            if not heard:
+            if not audible.any():
                 yield b"", 0.0
                 continue
-            mask, encoder = _mask(channels), Encoder()
-            for groups in heard:
-                coder.add(groups, encoder)
-            yield mask + encoder.finish(), 8 * len(mask) + sum(map(coder.estimate_bits, heard))
+            samples = self._samples(span.outer_start, span.outer_stop)[audible] / _unit(self.gain_code)
+            latents = model.analysis(model.mdct(samples.to(self.device)), gain, levels)[:, :, span.inner].cpu()
+            mask, (data, bits) = _mask(audible), coder.encode(latents, code)
+            yield mask + data, 8 * len(mask) + bits
 
     def _samples(self, start: int, stop: int) -> Tensor:
         """The samples that frames `start` to `stop` see, 0 beyond the sound: (channels, (stop - start + 1) * hop)."""
-        hop = self.weights.model.config.hop
+        hop = self.weights.config.hop
         first, last = (start - 1) * hop, stop * hop
         part = self.planes[:, max(first, 0) : last]
         return F.pad(part, (max(-first, 0), last - max(first, 0) - part.shape[1]))
@@ -192,31 +169,31 @@ class _Sound:
 
 def _choose(sound: _Sound, target: Target, progress: Progress) -> tuple[int, str | None]:
     """Quality code for a target, and a sentence if the target cannot be met."""
+    highest = sound.weights.coder.qualities
     if target.size is None:
         quality = DEFAULT_QUALITY if target.quality is None else target.quality
-        return round(quality / 100 * QUALITY_CODES), None
+        return round(quality / 100 * highest), None
 
     def trial(code: int) -> float:
-        progress(0.0, f"trying quality {100 * code / QUALITY_CODES:.1f}")
+        progress(0.0, f"trying quality {100 * code / highest:.1f}")
         return size_of_sections([len(section) for section, _ in sound.sections(code)])
 
-    found = highest_within(trial, max(target.size, 1), 0, QUALITY_CODES)
+    found = highest_within(trial, max(target.size, 1), 0, highest)
     return (found, None) if found is not None else (0, "The size cannot be reached; this is the smallest file.")
 
 
 def _level(weights: Weights, device: str, code: int) -> tuple[Tensor, Tensor]:
     """Level weights (1, L), and steps of the quantiser in a unit of each latent (1, K), at a quality."""
-    config = weights.model.config
-    levels = (level_integers(POSITION_OF_CODE * code, config.levels) / 2**LEVEL_FRACTION).to(device)
+    levels = weights.coder.level_weights(code).to(device)
     return levels, weights.model.gain(levels)
 
 
-def _length(config: AudioConfig, count: int, rate: int) -> int:
+def _length(config: TransformConfig, count: int, rate: int) -> int:
     """Samples at the model's rate, of so many at another."""
     return max(round(count * config.rate / rate), 1)
 
 
-def _frames(config: AudioConfig, length: int) -> int:
+def _frames(config: TransformConfig, length: int) -> int:
     """Frames that a number of samples needs."""
     return -(-length // config.hop) + 1
 
@@ -248,11 +225,9 @@ def _from_planes(planes: Tensor) -> Tensor:
     return torch.stack([planes[0] + planes[1], planes[0] - planes[1]])
 
 
-def _mask(channels: list[list[Group] | None]) -> bytes:
+def _mask(audible: Tensor) -> bytes:
     """Which of several channels are heard in a block, a bit each, the lowest bit first; nothing for one channel."""
-    if len(channels) == 1:
-        return b""
-    return np.packbits([groups is not None for groups in channels], bitorder="little").tobytes()
+    return b"" if len(audible) == 1 else np.packbits(audible.numpy(), bitorder="little").tobytes()
 
 
 def _unmasked(section: bytes, channels: int) -> tuple[list[int], bytes]:

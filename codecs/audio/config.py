@@ -6,8 +6,8 @@ from fewbits.codecs.stored_config import StoredConfig
 
 
 @dataclass(frozen=True)
-class AudioConfig(StoredConfig):
-    """Sizes of one model. Travels with its weights.
+class TransformConfig(StoredConfig):
+    """Sizes of the transforms of a model. Travels with its weights.
 
     A frame is a step of the MDCT: `hop` samples. Each has `latents` numbers.
     """
@@ -19,20 +19,26 @@ class AudioConfig(StoredConfig):
     hidden: int = 576  # inside their blocks
     blocks: int = 6  # of analysis and of synthesis
     levels: int = 9  # trained operating points; quality interpolates between them
-    context_hidden: int = 192  # width of the networks that predict latents
     decades: int = 3  # powers of ten below 1 that sizes of coefficients are told apart in
 
     BLOCK = 96  # frames that are coded independently of others
 
     @property
-    def first_latents(self) -> int:
-        """Latents of a frame that are coded first; the others see them."""
-        return self.latents // 2
-
-    @property
     def halo(self) -> int:
         """Frames on either side that analysis and synthesis see."""
         return 3 * self.blocks + 1
+
+
+@dataclass(frozen=True)
+class AudioConfig(TransformConfig):
+    """Sizes of a model whose latents are rounded one by one."""
+
+    context_hidden: int = 192  # width of the networks that predict latents
+
+    @property
+    def first_latents(self) -> int:
+        """Latents of a frame that are coded first; the others see them."""
+        return self.latents // 2
 
 
 SPEECH = AudioConfig()

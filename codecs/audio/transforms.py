@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fewbits.codecs.audio.config import AudioConfig
+from fewbits.codecs.audio.config import TransformConfig
 
 _REACH = 3  # frames on either side that a block sees
 
@@ -15,7 +15,7 @@ class Block(nn.Module):
     What it does depends on the level, by a gain and an offset for each feature.
     """
 
-    def __init__(self, config: AudioConfig) -> None:
+    def __init__(self, config: TransformConfig) -> None:
         super().__init__()
         width = config.width
         self.depthwise = nn.Conv1d(width, width, 2 * _REACH + 1, padding=_REACH, groups=width)
@@ -39,7 +39,7 @@ class Analysis(nn.Module):
     Where training begins, latents are the lowest coefficients, companded; the blocks learn what to add.
     """
 
-    def __init__(self, config: AudioConfig) -> None:
+    def __init__(self, config: TransformConfig) -> None:
         super().__init__()
         self.decades = config.decades
         self.enter = nn.Conv1d(2 * config.hop, config.width, 3, padding=1)
@@ -67,7 +67,7 @@ class Synthesis(nn.Module):
     A coefficient is a signed value times the exponential of another: sizes are learned as logarithms.
     """
 
-    def __init__(self, config: AudioConfig) -> None:
+    def __init__(self, config: TransformConfig) -> None:
         super().__init__()
         self.enter = nn.Conv1d(config.latents, config.width, 3, padding=1)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))

@@ -7,9 +7,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from fewbits.codecs.audio.block_coder import BlockCoder
-from fewbits.codecs.audio.config import AudioConfig
+from fewbits.codecs.audio.config import AudioConfig, TransformConfig
 from fewbits.codecs.audio.exact_networks import ExactNetworks
-from fewbits.codecs.audio.model import AudioModel
+from fewbits.codecs.audio.model import AudioModel, TransformModel
+from fewbits.codecs.audio.scalar_coder import ScalarCoder
 from fewbits.codecs.model_weights import load_floats, stored, tables_of
 from fewbits.entropy.tables import SymbolTables
 from fewbits.errors import WeightsError
@@ -23,11 +24,13 @@ class Weights:
     """All that encoder and decoder need.
 
     Attributes:
-        model: the float transforms, in evaluation mode; its entropy model is untrained and never run.
+        config: sizes of the transforms.
+        model: the float transforms, in evaluation mode; an entropy model of it is untrained and never run.
         coder: the integer side.
     """
 
-    model: AudioModel
+    config: TransformConfig
+    model: TransformModel
     coder: BlockCoder
 
 
@@ -46,7 +49,7 @@ def load_weights(path: Path, device: str) -> Weights:
             config = AudioConfig.from_metadata(file.metadata() or {})
         model = AudioModel(config)
         load_floats(model, FLOAT_PARTS, tensors)
-        coder = BlockCoder(config, ExactNetworks.from_tensors(tensors), tables_of(TABLES, tensors))
+        coder = ScalarCoder(config, ExactNetworks.from_tensors(tensors), tables_of(TABLES, tensors))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path} cannot be used as weights of a codec for sound: {error}.") from None
-    return Weights(model.to(device).eval(), coder)
+    return Weights(config, model.to(device).eval(), coder)
