@@ -18,6 +18,7 @@ def _folder(path: Path) -> Path:
     return path
 
 
+Speech = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of clips of speech.", callback=_folder)]
 Photos = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of photos.", callback=_folder)]
 
 
@@ -80,7 +81,7 @@ def overfit(
 
 @app.command()
 def speech(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of clips of speech.", callback=_folder)],
+    data: Speech,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, logs and weights.")
     ] = Path("runs/speech"),
@@ -104,18 +105,39 @@ def sound(
     _train_audio("sound", data, output, minutes, device)
 
 
+@app.command("speech-vq")
+def speech_vq(
+    data: Speech,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, logs and weights.")
+    ] = Path("runs/speech-vq"),
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 25.0,
+    device: Device = "cpu",
+) -> None:
+    """Train the codec `speech-vq`, from the weights of `speech` that are installed; an interrupted run goes on."""
+    _train_audio("speech-vq", data, output, minutes, device)
+
+
 def _train_audio(codec: str, data: Path, output: Path, minutes: float, device: str) -> None:
     check_device(device)
     try:
-        from fewbits.apps.train import audio
-        from fewbits.apps.train.audio_export import export
+        from fewbits.apps.train import audio, audio_export, audio_scalar, audio_vector
+        from fewbits.apps.train.sounds import Clips
     except ModuleNotFoundError as error:
         raise InputError(f"Training needs the package {error.name}: install fewbits[train,metrics].") from None
+    from fewbits.codecs.audio.codec import SpeechCodec
 
-    recipe, weights = audio.RECIPES[codec], output / f"{codec}.safetensors"
+    run: audio.Run
+    if codec == "speech-vq":
+        run = audio_vector.VectorRun(SpeechCodec.weights_path, audio_vector.schedule(minutes), device)
+        export = audio_export.export_vector
+    else:
+        run = audio_scalar.ScalarRun(audio_scalar.RECIPES[codec], audio.Schedule(minutes), device)
+        export = audio_export.export_scalar
+    clips, weights = Clips.open(data, run.config.rate), output / f"{codec}.safetensors"
     with progress_bar() as progress:
-        audio.train(data, output, recipe, audio.Schedule(minutes=minutes), device, progress=progress)
-    export(output, data, weights, recipe)
+        audio.train(run, clips, output, progress=progress)
+    export(output, clips, weights, run.distortion)
     print(f"To use the weights, copy {weights} and its model card to codecs/audio/weights/.")
 
 

@@ -1,35 +1,30 @@
-"""Recipe: train a codec for sound.
+"""What recipes for codecs for sound have in common: the loop, its losses, validation and checkpoints.
 
-One run, two stages on one clock. First everything is trained in floating point. Then the networks that choose
-probabilities are calibrated and fine-tuned as the integer networks they will become. The learning rate rises for a few
-hundred steps and falls along a half cosine over the whole budget. Weights are averaged; the average is what is
-validated and exported.
-
-Every sound of a batch has its own random quality. The loss is distortion plus rate times a multiplier. What
-multiplier leads to what rate depends on how far the model has learned, so multipliers are steered: each level has one,
-which grows while the level's sounds take more bits than they should.
+The learning rate rises for a few hundred steps and falls along a half cosine over the whole budget. Weights are
+averaged; the average is what is validated and exported. Every sound of a batch has its own random quality.
 """
 
 import copy
 import math
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from fewbits.apps.train.optimisation import MuonAndAdam, average_into, begin_integer_stage
+from fewbits.apps.train.optimisation import MuonAndAdam, average_into
 from fewbits.apps.train.sound_losses import SpectralDistance, intelligibility_distance, loudness_distance
 from fewbits.apps.train.sounds import Clips, random_batch
-from fewbits.codecs.audio.config import SOUND, SPEECH, AudioConfig
-from fewbits.codecs.audio.model import AudioModel
+from fewbits.codecs.audio.config import TransformConfig
+from fewbits.codecs.audio.model import TransformModel
 from fewbits.codecs.codec import Progress, no_progress
-from fewbits.codecs.levels import level_weights
 from fewbits.codecs.sound import Audio
 from fewbits.eval.sound_metrics import SOUND_METRICS
 
@@ -39,37 +34,35 @@ VALIDATION_SECONDS = 6  # of each clip
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What to train, for what rates, and by what distance.
+class Distortion:
+    """How far a decoded sound is from its source, and what of it validation shows.
 
     Attributes:
-        rates: kbit/s at quality 0 and 100; those between lie evenly in octaves.
-        multipliers: of the rate in kbit/s, at quality 0 and 100, where training begins.
-        multiplier_limits: between which they are steered.
         loudness, intelligibility: weights of `loudness_distance` and `intelligibility_distance`, which are for speech.
         metrics: names of those that validation shows.
     """
 
-    config: AudioConfig
-    rates: tuple[float, float]
-    multipliers: tuple[float, float]
-    multiplier_limits: tuple[float, float]
     spectral: SpectralDistance
     loudness: float
     intelligibility: float
     metrics: tuple[str, ...]
 
+    def __call__(self, source: Tensor, decoded: Tensor, rate: int) -> Tensor:
+        """(N, S) each to (N,)."""
+        total = self.spectral(source, decoded, rate)
+        if self.loudness:
+            total = total + self.loudness * loudness_distance(source, decoded, rate)
+        if self.intelligibility:
+            total = total + self.intelligibility * intelligibility_distance(source, decoded, rate)
+        return total
 
-RECIPES = {
-    "speech": Recipe(
-        SPEECH, rates=(1.5, 9.0), multipliers=(0.3, 0.02), multiplier_limits=(0.005, 3.0),
-        spectral=SpectralDistance((256, 512, 1024), phase=2.0, bins=0.5, bands=0.25, floor=1e-3),
-        loudness=0.4, intelligibility=4.0, metrics=("pesq_wb", "stoi")),
-    "sound": Recipe(
-        SOUND, rates=(3.0, 16.0), multipliers=(0.15, 0.01), multiplier_limits=(0.002, 3.0),
-        spectral=SpectralDistance((256, 512, 1024, 2048), phase=1.0, bins=0.5, bands=1.0, floor=1e-4),
-        loudness=0.0, intelligibility=0.0, metrics=("mel", "visqol_audio")),
-}
+
+SPEECH_DISTORTION = Distortion(
+    SpectralDistance((256, 512, 1024), phase=2.0, bins=0.5, bands=0.25, floor=1e-3),
+    loudness=0.4, intelligibility=4.0, metrics=("pesq_wb", "stoi"))
+SOUND_DISTORTION = Distortion(
+    SpectralDistance((256, 512, 1024, 2048), phase=1.0, bins=0.5, bands=1.0, floor=1e-4),
+    loudness=0.0, intelligibility=0.0, metrics=("mel", "visqol_audio"))
 
 
 @dataclass(frozen=True)
@@ -78,16 +71,16 @@ class Schedule:
 
     minutes: float
     level_spread: float = 8.0  # dB that sounds are louder or quieter than usual, at most
-    integer_share: float = 0.2  # last part of the budget, with the integer networks simulated
+    integer_share: float = 0.2  # last part of the budget, with integer networks simulated where there are any
     batch: int = 4  # blocks
     adam_rate: float = 1e-3
     muon_rate: float = 2e-2
     warmup: int = 300  # steps
     averaging: float = 0.999
-    steering: float = 0.004  # how fast multipliers follow the rates
+    steering: float = 0.004  # how fast multipliers follow the rates, where there are any
 
 
-def optimisers_of(model: AudioModel, schedule: Schedule) -> MuonAndAdam:
+def optimisers_of(model: TransformModel, schedule: Schedule) -> MuonAndAdam:
     """Muon for the matrices of blocks and context networks, Adam for the rest."""
     def is_matrix(name: str, parameter: nn.Parameter) -> bool:
         return name.endswith(("up.weight", "down.weight")) or ("hidden" in name and parameter.ndim == 4)
@@ -99,35 +92,12 @@ def optimisers_of(model: AudioModel, schedule: Schedule) -> MuonAndAdam:
                        [{"params": rest, "lr": schedule.adam_rate}], (0.8, 0.99))
 
 
-class Multipliers:
-    """The weight of the rate in the loss, for each level, steered so that rates come out as intended.
-
-    Args:
-        steering: how fast they follow.
-    """
-
-    def __init__(self, recipe: Recipe, steering: float) -> None:
-        self.recipe, self.steering = recipe, steering
-        self.logs = torch.linspace(*map(math.log, recipe.multipliers), recipe.config.levels)
-
-    def of(self, weights: Tensor) -> Tensor:
-        """(N, levels) to (N,), for a loss with the rate in kbit/s."""
-        return (weights @ self.logs).exp()
-
-    def steer(self, weights: Tensor, quality: Tensor, kbps: Tensor) -> None:
-        """Learns from the rates (N,) of a batch."""
-        low, high = self.recipe.rates
-        wanted = low * (high / low) ** (quality / 100)
-        miss = (kbps / wanted).log().clamp(-1, 1)
-        self.logs += self.steering * (weights * miss[:, None]).sum(0)
-        self.logs.clamp_(*map(math.log, self.recipe.multiplier_limits))
-
-
 @torch.no_grad()
-def validate(model: AudioModel, clips: list[np.ndarray], metrics: tuple[str, ...]) -> list[dict[str, float]]:
+def validate(model: TransformModel, config: TransformConfig, clips: list[np.ndarray],
+             metrics: tuple[str, ...]) -> list[dict[str, float]]:
     """Mean estimated kbit/s and named metrics over the beginnings of clips, at each of `VALIDATION_QUALITIES`."""
     model.eval()
-    config, points = model.config, []
+    points = []
     for quality in VALIDATION_QUALITIES:
         rates, values = [], {name: [] for name in metrics}
         for clip in clips:
@@ -145,101 +115,98 @@ def validate(model: AudioModel, clips: list[np.ndarray], metrics: tuple[str, ...
     return points
 
 
-class Run:
-    """A training run that can be interrupted: everything that a checkpoint holds."""
+class Run(ABC):
+    """A training run that can be interrupted: everything that a checkpoint holds.
 
-    def __init__(self, recipe: Recipe, schedule: Schedule, device: str, seed: int) -> None:
-        torch.manual_seed(seed)
-        self.recipe, self.schedule, self.device, self.random = recipe, schedule, device, random.Random(seed)
-        self.model = AudioModel(recipe.config).to(device).train()
+    Args:
+        model: called with samples and qualities, gives decoded samples and bits.
+    """
+
+    def __init__(self, model: TransformModel, config: TransformConfig, distortion: Distortion, schedule: Schedule,
+                 device: str, seed: int) -> None:
+        self.config, self.distortion, self.schedule = config, distortion, schedule
+        self.device, self.random = device, random.Random(seed)
+        self.model = model.to(device).train()
         self.averaged = copy.deepcopy(self.model)
         self.optimisers = optimisers_of(self.model, schedule)
-        self.multipliers = Multipliers(recipe, schedule.steering)
         self.step, self.elapsed = 0, 0.0
 
-    def save(self, path: Path) -> None:
-        partial = path.with_suffix(".partial")
-        torch.save({
-            "model": self.model.state_dict(), "averaged": self.averaged.state_dict(),
-            "optimisers": self.optimisers.state_dict(), "multipliers": self.multipliers.logs,
-            "random": self.random.getstate(), "torch_random": torch.get_rng_state(), "step": self.step,
-            "elapsed": self.elapsed, "simulated": self.model.entropy_model.simulated,
-            "config": self.model.config.to_metadata(),
-        }, partial)
-        partial.replace(path)
+    @abstractmethod
+    def loss(self, source: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """The loss for samples (N, S), and what was measured on the way."""
 
-    def load(self, path: Path) -> None:
-        state = torch.load(path, map_location=self.device, weights_only=False)
+    @abstractmethod
+    def prepare(self, clips: list[np.ndarray], report: Callable[[str], None]) -> None:
+        """Called before every step, for what has to be done once at some step."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {"model": self.model.state_dict(), "averaged": self.averaged.state_dict(),
+                "optimisers": self.optimisers.state_dict(), "random": self.random.getstate(),
+                "torch_random": torch.get_rng_state(), "step": self.step, "elapsed": self.elapsed,
+                "config": self.config.to_metadata()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Inverse of `state`."""
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimisers.load_state_dict(state["optimisers"])
-        self.multipliers.logs = state["multipliers"]
         self.random.setstate(state["random"])
         torch.set_rng_state(state["torch_random"].cpu())
         self.step, self.elapsed = state["step"], state["elapsed"]
-        for model in (self.model, self.averaged):
-            model.entropy_model.simulated = state["simulated"]
+
+    @property
+    def share(self) -> float:
+        """Of the budget, what is used up."""
+        return self.elapsed / (self.schedule.minutes * 60)
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint."""
+        partial = path.with_suffix(".partial")
+        torch.save(self.state(), partial)
+        partial.replace(path)
 
     def train_step(self, clips: list[np.ndarray]) -> dict[str, float]:
         """One update; what it measured."""
-        recipe, schedule, config = self.recipe, self.schedule, self.model.config
-        crop = (config.BLOCK - 1) * config.hop
+        schedule = self.schedule
+        crop = (self.config.BLOCK - 1) * self.config.hop
         source = random_batch(clips, schedule.batch, crop, schedule.level_spread, self.random).to(self.device)
-        quality = (torch.rand(schedule.batch) * 110 - 5).clamp(0, 100)
-        with torch.autocast(source.device.type, torch.bfloat16):
-            decoded, bits = self.model(source, quality.to(self.device))
-        decoded = decoded.float()
-        kbps = bits / crop * config.rate / 1000
-        loss = spectral = recipe.spectral(source, decoded, config.rate)
-        if recipe.loudness:
-            loss = loss + recipe.loudness * loudness_distance(source, decoded, config.rate)
-        if recipe.intelligibility:
-            loss = loss + recipe.intelligibility * intelligibility_distance(source, decoded, config.rate)
-        weights = level_weights(quality, config.levels)
-        loss = (loss + self.multipliers.of(weights).to(self.device) * kbps).mean()
+        loss, measured = self.loss(source)
         for parameter in self.model.parameters():
             parameter.grad = None
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        share = self.elapsed / (schedule.minutes * 60)
-        self.optimisers.step(min(1.0, (self.step + 1) / schedule.warmup) * 0.5 * (1 + math.cos(math.pi * share)))
+        warm = min(1.0, (self.step + 1) / schedule.warmup)
+        self.optimisers.step(warm * 0.5 * (1 + math.cos(math.pi * self.share)))
         self.step += 1
-        if self.step > schedule.warmup:
-            self.multipliers.steer(weights, quality, kbps.detach().cpu())
         average_into(self.averaged, self.model, min(schedule.averaging, (1 + self.step) / (10 + self.step)))
-        return {"loss": loss.item(), "kbps": kbps.mean().item(), "spectral": spectral.mean().item()}
+        return {"loss": loss.item()} | measured
 
 
-def train(data: Path, out: Path, recipe: Recipe, schedule: Schedule, device: str = "cpu", seed: int = 0,
-          report: Callable[[str], None] = print, progress: Progress = no_progress) -> None:
+def train(run: Run, clips: Clips, out: Path, report: Callable[[str], None] = print,
+          progress: Progress = no_progress) -> None:
     """Trains until the budget is used up; an interrupted run goes on from its last checkpoint in `out`.
 
     The checkpoint and a TensorBoard log land in `out`.
-
-    Raises:
-        InputError: if there are too few sounds in `data`, or one cannot be read.
     """
     out.mkdir(parents=True, exist_ok=True)
-    checkpoint, clips = out / "checkpoint.pt", Clips.open(data, recipe.config.rate)
-    run = Run(recipe, schedule, device, seed)
+    checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
-        run.load(checkpoint)
+        run.restore(torch.load(checkpoint, map_location=run.device, weights_only=False))
         report(f"going on from step {run.step}, {run.elapsed / 60:.1f} minutes")
     log = SummaryWriter(out / "log")
-    budget, next_save = schedule.minutes * 60, run.elapsed + SAVE_EVERY
+    next_save = run.elapsed + SAVE_EVERY
     began = time.monotonic() - run.elapsed
-    while run.elapsed < budget:
-        if run.elapsed > budget * (1 - schedule.integer_share) and not run.model.entropy_model.simulated:
-            begin_integer_stage(run.model, run.averaged)
-            report(f"step {run.step}: integer networks from here on")
+    while run.share < 1:
+        run.prepare(clips.training, report)
         measured = run.train_step(clips.training)
         run.elapsed = time.monotonic() - began
         if run.step % 50 == 0:
-            progress(min(run.elapsed / budget, 1), f"step {run.step}, loss {measured['loss']:.3f}")
+            progress(min(run.share, 1), f"step {run.step}, loss {measured['loss']:.3f}")
             for name, value in measured.items():
                 log.add_scalar(f"train/{name}", value, run.step)
-        if run.elapsed > next_save or run.elapsed >= budget:
-            points = validate(run.averaged, clips.validation, recipe.metrics)
+        if run.elapsed > next_save or run.share >= 1:
+            points = validate(run.averaged, run.config, clips.validation, run.distortion.metrics)
             for quality, point in zip(VALIDATION_QUALITIES, points, strict=True):
                 for name, value in point.items():
                     log.add_scalar(f"validation/{name}_at_{quality:g}", value, run.step)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewbits.codecs.audio.config import TransformConfig
+from fewbits.codecs.audio.vector_weights import load_vector_weights
 from fewbits.codecs.audio.weights import Weights, load_weights
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
 from fewbits.codecs.search import highest_within
@@ -132,6 +133,24 @@ class SpeechCodec(AudioCodec):
 
     name = "speech"
     weights_path = WEIGHTS / "speech.safetensors"
+
+
+class SpeechVqCodec(AudioCodec):
+    """Speech at 16 kHz by residual vector quantisation, at up to 6 kbit/s."""
+
+    name, family = "speech-vq", "vector-quantised"
+    weights_path = WEIGHTS / "speech-vq.safetensors"
+
+    @cached_property
+    def _weights(self) -> Weights:
+        return load_vector_weights(self.weights_path, self.device)
+
+
+class SoundCodec(AudioCodec):
+    """Music and all other sounds at 24 kHz, at about 3 to 16 kbit/s for each channel."""
+
+    name = "sound"
+    weights_path = WEIGHTS / "sound.safetensors"
 
 
 class _Sound:

@@ -41,5 +41,13 @@ class AudioConfig(TransformConfig):
         return self.latents // 2
 
 
+@dataclass(frozen=True)
+class VectorConfig(TransformConfig):
+    """Sizes of a model whose latents go through stages of codebooks."""
+
+    stages: int = 20
+    entries: int = 64  # of each codebook: as good as 256 in fewer stages, and easier to predict
+
+
 SPEECH = AudioConfig()
 SOUND = AudioConfig(rate=24000, hop=480, latents=160, decades=5)  # music has quiet parts far below its loud ones

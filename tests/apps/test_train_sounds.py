@@ -1,6 +1,7 @@
 """The recipe of the codecs for sound: losses, batches, and a run of seconds that is interrupted and exported."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from fewbits.codecs.audio.codec import USUAL_LEVEL, AudioCodec
+from fewbits.codecs.audio.codec import USUAL_LEVEL, AudioCodec, SpeechVqCodec
 from fewbits.codecs.audio.config import AudioConfig
 from fewbits.codecs.sound import Audio
 from fewbits.errors import InputError
 
 pytest.importorskip("tensorboard", reason="training needs fewbits[train]")
 
-from fewbits.apps.train import audio
-from fewbits.apps.train.audio_export import export
+from fewbits.apps.train import audio, audio_scalar, audio_vector
+from fewbits.apps.train.audio_export import export_scalar, export_vector
 from fewbits.apps.train.sound_losses import intelligibility_distance, loudness_distance, mel_bank
 from fewbits.apps.train.sounds import Clips, random_batch, speaker
 
@@ -44,10 +45,10 @@ def test_distances_grow_with_the_error_and_lead_back() -> None:
     source = torch.from_numpy(voice(2, 0))[None]
     source = source * USUAL_LEVEL / source.square().mean().sqrt()
     noise = torch.randn(source.shape, generator=torch.Generator().manual_seed(0))
-    for distance in (audio.RECIPES["speech"].spectral, audio.RECIPES["sound"].spectral, loudness_distance,
+    for distance in (audio.SPEECH_DISTORTION, audio.SOUND_DISTORTION, loudness_distance,
                      intelligibility_distance):
         values = [float(distance(source, source + level * noise, 16000)) for level in (0, 1e-3, 1e-2, 1e-1)]
-        assert values == sorted(values) and values[0] < 0.05
+        assert values == sorted(values) and values[0] < 0.15 * values[-1]
         decoded = (source + 0.01 * noise).requires_grad_()
         distance(source, decoded, 16000).sum().backward()
         assert torch.isfinite(decoded.grad).all() and decoded.grad.any()
@@ -104,23 +105,52 @@ def test_batches_have_the_crop_even_of_short_clips() -> None:
     assert batch.shape == (6, 16000) and batch.dtype == torch.float32 and batch.abs().max() <= 1
 
 
-def test_a_run_goes_on_where_it_stopped_and_becomes_weights(
-        folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = replace(audio.RECIPES["speech"], config=SMALL)
-    for seconds, integer_share in ((0.5, 0.0), (60.0, 1.0)):
-        said: list[str] = []
-        monkeypatch.setattr(audio.time, "monotonic", iter(np.arange(0, 1e6, seconds / 2)).__next__)
-        schedule = audio.Schedule(minutes=seconds / 60, integer_share=integer_share)
-        audio.train(folder, tmp_path, recipe, schedule, report=said.append)
-    assert said[0].startswith("going on from step") and any("integer networks" in s for s in said)
+class Trained(AudioCodec):
+    name = "trained"
 
-    weights = tmp_path / "speech.safetensors"
-    export(tmp_path, folder, weights, recipe)
-    assert "| 100 |" in weights.with_suffix(".md").read_text()
 
-    class Trained(AudioCodec):
-        name, weights_path = "trained", weights
-
+def gives_sounds_back(codec: AudioCodec) -> None:
     sound = Audio(voice(2, 9)[None], 16000)
-    result = Trained().decode(Trained().encode(sound), {"rate": 16000, "channels": 1, "count": sound.count})
+    result = codec.decode(codec.encode(sound), {"rate": 16000, "channels": 1, "count": sound.count})
     assert result.count == sound.count
+
+
+@pytest.fixture(scope="module")
+def weights(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a codec that rounds, from a run that was interrupted."""
+    path, clips = tmp_path_factory.mktemp("run"), Clips.open(folder, 16000)
+    recipe = replace(audio_scalar.RECIPES["speech"], config=SMALL)
+    for seconds, integer_share in ((0.5, 0.0), (60.0, 1.0)):
+        said = trained(lambda seconds=seconds, share=integer_share: audio_scalar.ScalarRun(
+            recipe, audio.Schedule(seconds / 60, integer_share=share)), clips, path, seconds)
+    assert said[0].startswith("going on from step") and any("integer networks" in s for s in said)
+    export_scalar(path, clips, path / "speech.safetensors", recipe.distortion)
+    return path / "speech.safetensors"
+
+
+def trained(run: Callable[[], audio.Run], clips: Clips, path: Path, seconds: float) -> list[str]:
+    """What a run says for which each step takes half of its seconds."""
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audio.time, "monotonic", iter(np.arange(0, 1e6, seconds / 2)).__next__)
+        audio.train(run(), clips, path, said.append)
+    return said
+
+
+def test_a_run_goes_on_where_it_stopped_and_becomes_weights(weights: Path) -> None:
+    assert "| 100 |" in weights.with_suffix(".md").read_text()
+    Trained.weights_path = weights
+    gives_sounds_back(Trained())
+
+
+def test_codebooks_begin_with_a_codec_that_rounds(weights: Path, folder: Path, tmp_path: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio_vector, "START_BLOCKS", 20)
+    clips = Clips.open(folder, 16000)
+    said = trained(lambda: audio_vector.VectorRun(weights, audio_vector.schedule(1)), clips, tmp_path, 60)
+    assert said[0] == "codebooks have begun"
+    vectors = tmp_path / "speech-vq.safetensors"
+    export_vector(tmp_path, clips, vectors, audio.SPEECH_DISTORTION)
+    assert "every index counted in full" in vectors.with_suffix(".md").read_text()
+    monkeypatch.setattr(SpeechVqCodec, "weights_path", vectors)
+    gives_sounds_back(SpeechVqCodec())

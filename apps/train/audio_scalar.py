@@ -1,0 +1,112 @@
+"""Recipe: train a codec for sound whose latents are rounded one by one.
+
+One run, two stages on one clock. First everything is trained in floating point. Then the networks that choose
+probabilities are calibrated and fine-tuned as the integer networks they will become.
+
+The loss is distortion plus rate times a multiplier. What multiplier leads to what rate depends on how far the model has
+learned, so multipliers are steered: each level has one, which grows while the level's sounds take more bits than they
+should.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewbits.apps.train.audio import SOUND_DISTORTION, SPEECH_DISTORTION, Distortion, Run, Schedule
+from fewbits.apps.train.optimisation import begin_integer_stage
+from fewbits.codecs.audio.config import SOUND, SPEECH, AudioConfig
+from fewbits.codecs.audio.model import AudioModel
+from fewbits.codecs.levels import level_weights
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train, and for what rates.
+
+    Attributes:
+        rates: kbit/s at quality 0 and 100; those between lie evenly in octaves.
+        multipliers: of the rate in kbit/s, at quality 0 and 100, where training begins.
+        multiplier_limits: between which they are steered.
+    """
+
+    config: AudioConfig
+    distortion: Distortion
+    rates: tuple[float, float]
+    multipliers: tuple[float, float]
+    multiplier_limits: tuple[float, float]
+
+
+RECIPES = {
+    "speech": Recipe(SPEECH, SPEECH_DISTORTION, (1.5, 9.0), (0.3, 0.02), (0.005, 3.0)),
+    "sound": Recipe(SOUND, SOUND_DISTORTION, (3.0, 16.0), (0.15, 0.01), (0.002, 3.0)),
+}
+
+
+class Multipliers:
+    """The weight of the rate in the loss, for each level, steered so that rates come out as intended.
+
+    Args:
+        steering: how fast they follow.
+    """
+
+    def __init__(self, recipe: Recipe, steering: float) -> None:
+        self.recipe, self.steering = recipe, steering
+        self.logs = torch.linspace(*map(math.log, recipe.multipliers), recipe.config.levels)
+
+    def of(self, weights: Tensor) -> Tensor:
+        """(N, levels) to (N,), for a loss with the rate in kbit/s."""
+        return (weights @ self.logs).exp()
+
+    def steer(self, weights: Tensor, quality: Tensor, kbps: Tensor) -> None:
+        """Learns from the rates (N,) of a batch."""
+        low, high = self.recipe.rates
+        wanted = low * (high / low) ** (quality / 100)
+        miss = (kbps / wanted).log().clamp(-1, 1)
+        self.logs += self.steering * (weights * miss[:, None]).sum(0)
+        self.logs.clamp_(*map(math.log, self.recipe.multiplier_limits))
+
+
+class ScalarRun(Run):
+    """A run of a recipe."""
+
+    def __init__(self, recipe: Recipe, schedule: Schedule, device: str = "cpu", seed: int = 0) -> None:
+        torch.manual_seed(seed)
+        super().__init__(AudioModel(recipe.config), recipe.config, recipe.distortion, schedule, device, seed)
+        self.multipliers = Multipliers(recipe, schedule.steering)
+
+    def prepare(self, clips: list[np.ndarray], report: Callable[[str], None]) -> None:
+        """Begins the stage with integer networks when its time has come."""
+        if self.share > 1 - self.schedule.integer_share and not self.model.entropy_model.simulated:
+            begin_integer_stage(self.model, self.averaged)
+            report(f"step {self.step}: integer networks from here on")
+
+    def loss(self, source: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """See `Run.loss`."""
+        config = self.config
+        quality = (torch.rand(len(source)) * 110 - 5).clamp(0, 100)
+        with torch.autocast(source.device.type, torch.bfloat16):
+            decoded, bits = self.model(source, quality.to(self.device))
+        kbps = bits / source.shape[1] * config.rate / 1000
+        distortion = self.distortion(source, decoded.float(), config.rate)
+        weights = level_weights(quality, config.levels)
+        multipliers = self.multipliers.of(weights).to(self.device)
+        if self.step >= self.schedule.warmup:
+            self.multipliers.steer(weights, quality, kbps.detach().cpu())
+        return (distortion + multipliers * kbps).mean(), {"kbps": kbps.mean().item(),
+                                                          "distortion": distortion.mean().item()}
+
+    def state(self) -> dict[str, Any]:
+        """See `Run.state`."""
+        return super().state() | {"multipliers": self.multipliers.logs, "simulated": self.model.entropy_model.simulated}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See `Run.restore`."""
+        super().restore(state)
+        self.multipliers.logs = state["multipliers"]
+        for model in (self.model, self.averaged):
+            model.entropy_model.simulated = state["simulated"]
