@@ -4,6 +4,7 @@ Settings are kbit/s, those of lossless codecs efforts. Files hold as little besi
 """
 
 import io
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -32,6 +33,7 @@ class SoundAnchor:
         settings, low, high: the spread taken where none is asked for, the smallest and the largest setting.
         rates: samples a second (Hz) that it takes, ascending, or none for all. Other sounds are resampled to the next
             higher one, or the highest.
+        sample_a_bit: whether no more samples a second are coded than bits, where that is possible.
         max_channels: how many the format holds.
         options, container_options: what FFmpeg is told.
         lossless: whether sounds of 16 and 24 bits come back as they were; the setting is then the effort.
@@ -46,6 +48,7 @@ class SoundAnchor:
     low: float
     high: float
     rates: tuple[int, ...] = ()
+    sample_a_bit: bool = False
     max_channels: int = 8
     sample_format: str = "fltp"
     options: Mapping[str, str] = field(default_factory=dict)
@@ -64,7 +67,9 @@ class SoundAnchor:
         if audio.channels > self.max_channels:
             raise InputError(f"{self.name} holds up to {self.max_channels} channels, not {audio.channels}.")
         if self.rates:
-            audio = audio.resampled(next((rate for rate in self.rates if rate >= audio.rate), self.rates[-1]))
+            limit = 1000 * setting if self.sample_a_bit else math.inf
+            rates = [rate for rate in self.rates if rate <= limit] or self.rates[:1]
+            audio = audio.resampled(next((rate for rate in rates if rate >= audio.rate), rates[-1]))
         audio = audio.of_length(max(audio.count, round(_SHORTEST * audio.rate)))
         file = io.BytesIO()
         try:
@@ -143,7 +148,7 @@ SOUND_ANCHORS = {
                     (6, 9, 12, 16, 24, 32, 48, 64, 96), low=4, high=510, rates=_OPUS_RATES, sample_format="flt",
                     options={"vbr": "on", "frame_duration": "60"}, container_options=_LARGE_PAGES),
         SoundAnchor("mp3", ".mp3", "LAME, average rate", "libmp3lame", "mp3", (16, 24, 32, 48, 64, 96, 128, 192),
-                    low=8, high=320, rates=_MP3_RATES, max_channels=2, options={"abr": "1"},
+                    low=8, high=320, rates=_MP3_RATES, sample_a_bit=True, max_channels=2, options={"abr": "1"},
                     container_options={"id3v2_version": "0"}),
         SoundAnchor("aac", ".aac", "FFmpeg's own AAC-LC, bare (ADTS)", "aac", "adts", (12, 16, 24, 32, 48, 64, 96, 128),
                     low=8, high=512, rates=_AAC_RATES),

@@ -31,6 +31,7 @@ def evaluate(
     codecs: Sequence[str],
     effort: int = 5,
     metrics: Sequence[str] = tuple(SOUND_METRICS),
+    mono: bool = False,
     progress: Progress = no_progress,
 ) -> dict[str, object]:
     """Runs codecs over sounds.
@@ -40,13 +41,14 @@ def evaluate(
         codecs: `NAME` or `NAME@SETTING,SETTING...`, from `contenders.available("audio")`.
         effort: 1 to 9, for neural codecs.
         metrics: names from `sound_metrics.SOUND_METRICS`.
+        mono: take the mean of the channels as the source.
 
     Returns:
-        An object ready for JSON: `environment`; `notices`, sentences for the user; and `records`, one for each file,
-        codec and setting, with `file`, `codec`, `setting`, `seconds` (length of the sound), `bytes`, `kbps` (kbit/s of
-        the whole file), `metrics` (name to value, None where the metric cannot be had or is infinite), `exact` (every
-        sample came back as it was), `encode_s` and `decode_s` (wall seconds, without reading the source); for neural
-        codecs also `estimate_bits`.
+        An object ready for JSON: `environment`, with `effort` and `mono`; `notices`, sentences for the user; and
+        `records`, one for each file, codec and setting, with `file`, `codec`, `setting`, `seconds` (length of the
+        sound), `bytes`, `kbps` (kbit/s of the whole file), `metrics` (name to value, None where the metric cannot be
+        had or is infinite), `exact` (every sample came back as it was), `encode_s` and `decode_s` (wall seconds,
+        without reading the source); for neural codecs also `estimate_bits`.
 
     Raises:
         InputError: for unknown names and settings, and for files that cannot be read or coded.
@@ -60,12 +62,19 @@ def evaluate(
     records: list[dict[str, object]] = []
     notices = _missing(metrics)
     with tempfile.TemporaryDirectory(prefix="fewbits-eval-") as folder:
-        for name, codec, setting, audio in _runs(sources, entrants, notices):
+        for name, codec, setting, audio in _runs(sources, entrants, mono, notices):
             progress(len(records) / total, f"{codec.name}@{setting:g} {name}")
             record = {"file": name, "codec": codec.name, "setting": setting, "seconds": audio.seconds}
             records.append(record | _measure(codec, setting, audio, effort, metrics, Path(folder)))
     progress(1, "done")
-    return {"environment": describe_environment() | {"effort": effort}, "notices": notices, "records": records}
+    environment = describe_environment() | {"effort": effort, "mono": mono}
+    return {"environment": environment, "notices": notices, "records": records}
+
+
+def open_source(path: Path, mono: bool) -> tuple[Audio, tuple[str, ...]]:
+    """A sound, or the mean of its channels, without samples that are no numbers, and sentences about these."""
+    audio, sentences = Audio.open(path).cleaned()
+    return audio.mono() if mono else audio, sentences
 
 
 def aligned(source: Audio, decoded: Audio) -> Audio:
@@ -102,11 +111,11 @@ def _missing(metrics: Sequence[str]) -> list[str]:
     return [f"Left out, for want of the extra packages of fewbits[metrics]: {', '.join(labels)}."] if labels else []
 
 
-def _runs(sources: dict[str, Path], entrants: list[tuple[Contender[Audio], list[float]]],
+def _runs(sources: dict[str, Path], entrants: list[tuple[Contender[Audio], list[float]]], mono: bool,
           notices: list[str]) -> Iterator[tuple[str, Contender[Audio], float, Audio]]:
     """Everything to measure, file by file so that one sound is in memory at a time; adds to the notices."""
     for number, (name, path) in enumerate(sources.items()):
-        audio, sentences = Audio.open(path).cleaned()
+        audio, sentences = open_source(path, mono)
         notices += [f"{name}: {sentence}" for sentence in sentences]
         for codec, settings in entrants:
             if number == 0:  # so that imports, weights and the making of tables do not count as coding

@@ -15,7 +15,7 @@ from fewbits.eval.contenders import contender
 from fewbits.eval.crops import CropRow
 from fewbits.eval.curves import Result, codecs_of
 from fewbits.eval.evaluate import expand
-from fewbits.eval.sounds import in_place
+from fewbits.eval.sounds import in_place, open_source
 
 _SECONDS = 8.0  # shown of a sound, from its start
 _WINDOW = 0.032  # seconds
@@ -56,7 +56,7 @@ def take_spectrograms(result: Result, paths: Sequence[str | Path], rate: float =
     chosen = list(sources.items())[:count]
     rows = []
     for i, (name, path) in enumerate(chosen):
-        audio, _ = Audio.open(path).cleaned()
+        audio, _ = open_source(path, result["environment"]["mono"])
         power, shown = _power(audio), []
         white = float(np.quantile(power, _LOUD)) or 1.0
         for j, codec in enumerate(codecs):

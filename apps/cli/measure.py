@@ -37,11 +37,12 @@ def evaluate(
     published: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JSON with published curves, to lay under the plots.")
     ] = None,
+    mono: Annotated[bool, typer.Option("--mono", help="Of sounds: take the mean of the channels.")] = False,
 ) -> None:
     """Compare codecs on pictures: rate, distortion and time of files that were written and decoded again.
 
-    Where a codec for sounds is among them (speech, opus, opus-60, mp3, aac, flac), PATHs are sounds and folders of
-    sounds. Where a codec for sets of images is among them, each PATH is one set: an idx file or a folder.
+    Where a codec for sounds is among them (speech, sound, opus, opus-60, mp3, aac, flac), PATHs are sounds and folders
+    of sounds. Where a codec for sets of images is among them, each PATH is one set: an idx file or a folder.
     """
     from fewbits.eval import curves, image_sets, medium, report, sounds
 
@@ -53,12 +54,14 @@ def evaluate(
         return _evaluate_sets(sources, codec, effort, json_path)
     if of_sounds and published:
         raise InputError("There are no published curves of sounds: leave out --published.")
+    if mono and not of_sounds:
+        raise InputError("Pictures have no channels to take the mean of: leave out --mono.")
     names = [text.partition("@")[0] for text in codec]
     if anchor is not None and anchor not in names:
         raise InputError(f"The anchor {anchor} is not evaluated: add --codec {anchor}.")
     against = anchor or (medium.SOUNDS if of_sounds else medium.PICTURES).anchor
     background = curves.load_published(published) if published else []
-    measured, shown = _sound_work(sources, codec, effort) if of_sounds else _picture_work(sources, codec, effort)
+    measured, shown = _sound_work(sources, codec, effort, mono) if of_sounds else _picture_work(sources, codec, effort)
     steps = 2 if html_path else 1
     with progress_bar() as progress:
         result = measured(part_of(progress, 0, steps, "eval"))
@@ -86,11 +89,11 @@ def _picture_work(sources: list[str], codec: list[str], effort: int) -> "tuple[M
             lambda result, progress: crops.take_crops(result, sources, progress=progress))
 
 
-def _sound_work(sources: list[str], codec: list[str], effort: int) -> "tuple[Measure, Show]":
+def _sound_work(sources: list[str], codec: list[str], effort: int, mono: bool) -> "tuple[Measure, Show]":
     """What measures codecs on sounds, and what makes spectrograms of them."""
     from fewbits.eval import sounds, spectrograms
 
-    return (lambda progress: sounds.evaluate(sources, codec, effort, progress=progress),
+    return (lambda progress: sounds.evaluate(sources, codec, effort, mono=mono, progress=progress),
             lambda result, progress: spectrograms.take_spectrograms(result, sources, progress=progress))
 
 

@@ -50,6 +50,12 @@ def test_files_have_about_the_rate_asked_for(anchor, setting, make_sound):
     assert 0.7 * setting < 8 * len(anchor.encode(audio, setting)) / audio.seconds / 1000 < 1.2 * setting
 
 
+def test_mp3_reaches_low_rates_with_fewer_samples(make_sound):
+    audio = make_sound(3, rate=48000)
+    for setting in (8, 12, 16, 24):
+        assert 8 * len(SOUND_ANCHORS["mp3"].encode(audio, setting)) / audio.seconds / 1000 < 1.25 * setting
+
+
 @pytest.mark.parametrize("anchor", LOSSY, ids=ids(LOSSY))
 @pytest.mark.parametrize("rate, channels", [(8000, 1), (11025, 2), (44100, 2), (96000, 1), (7919, 1)])
 def test_every_rate_can_be_coded(anchor, rate, channels, make_sound):

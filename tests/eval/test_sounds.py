@@ -96,6 +96,13 @@ def test_the_delay_of_a_codec_is_taken_out(folder):
     assert min(r["metrics"]["si_sdr"] for r in records) > 10
 
 
+def test_the_mean_of_the_channels_can_be_the_source(folder):
+    whole, mean = (evaluate([folder], ["flac@5"], metrics=["si_sdr"], mono=mono) for mono in (False, True))
+    assert (whole["environment"]["mono"], mean["environment"]["mono"]) == (False, True)
+    (a, b), (a_mean, b_mean) = ([r["bytes"] for r in result["records"]] for result in (whole, mean))
+    assert a_mean == a and b_mean < b
+
+
 def test_samples_that_are_no_numbers_are_told(tmp_path):
     samples = np.array([0.5, np.nan] * 4000, np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
@@ -179,7 +186,7 @@ def run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     whole = sounds.evaluate
     monkeypatch.setattr(sounds, "evaluate",
-                        lambda paths, codecs, effort, progress: whole(paths, codecs, effort, QUICK, progress))
+                        lambda paths, codecs, effort, mono, progress: whole(paths, codecs, effort, QUICK, mono, progress))
     return lambda *arguments: CliRunner().invoke(app, ["eval", *arguments])
 
 
