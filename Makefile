@@ -6,7 +6,8 @@ READY := .venv/ready
 FOLDERS := apps codecs entropy eval kernels
 SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbits.codecs.media \
 	-m fewbits.codecs.registry -m fewbits.codecs.files -m fewbits.codecs.image_set -m fewbits.codecs.sound \
-	-m fewbits.codecs.kinds -m fewbits.codecs.sources -m fewbits.codecs.suffixes -m fewbits.codecs.simple \
+	-m fewbits.codecs.sound_source -m fewbits.codecs.kinds -m fewbits.codecs.sources -m fewbits.codecs.suffixes \
+	-m fewbits.codecs.simple \
 	-p fewbits.codecs.circuit -p fewbits.entropy -p fewbits.eval -p fewbits.apps.cli
 
 .PHONY: help setup demo test test-slow lint lock clean

@@ -1,5 +1,6 @@
 """Media to the bytes of a `.fwb` file and back: registry and container put together."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,9 +9,10 @@ import numpy as np
 from fewbits.codecs import kinds, registry
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
 from fewbits.codecs.image_set import ImageSetCodec
-from fewbits.codecs.kinds import Media
+from fewbits.codecs.kinds import Media, MediaSource
 from fewbits.codecs.media import MAX_PIXELS, Image
-from fewbits.codecs.sound import MAX_SAMPLES, Audio
+from fewbits.codecs.sound import MAX_SAMPLES, Audio, SoundCodec
+from fewbits.codecs.sound_source import SoundSource
 from fewbits.entropy import container
 from fewbits.entropy.deflate import deflate, inflate
 from fewbits.errors import DamagedError, FewbitsError, InputError
@@ -68,15 +70,18 @@ class Decoded:
         return kinds.IN_WORDS[kinds.kind_of(self.media)]
 
 
-def encode(media: Media, codec: str | None = None, target: Target = Target(), *, device: str = "cpu",
+def encode(media: MediaSource, codec: str | None = None, target: Target = Target(), *, device: str = "cpu",
            progress: Progress = no_progress) -> Encoded:
     """Codes media into a file. What a lossless codec has made is decoded and compared, unless the target says no.
+
+    A sound is read while it is coded, several times where a rate is aimed at.
 
     Args:
         codec: its name; None for the usual codec of the media's kind.
 
     Raises:
-        InputError: for unknown codecs, media that the codec cannot take, and aims that it or they cannot have.
+        InputError: for unknown codecs, media that the codec cannot take, aims that it or they cannot have, and sounds
+            that cannot be read.
         WeightsError: if the codec's weights are missing.
         FewbitsError: if a lossless codec does not give the media back.
     """
@@ -89,9 +94,9 @@ def encode(media: Media, codec: str | None = None, target: Target = Target(), *,
     verify = entry.lossless and target.verify
     instance = registry.create(entry.name, device).for_media(media, target)
     extras = _profile_section(media)
-    fields = kinds.fields_of(media, bool(extras))
 
     def file_of(settings: dict[str, int], sections: list[bytes]) -> bytes:
+        fields = kinds.fields_of(media, bool(extras))
         header = container.Header(entry.number, entry.kind, instance.weights_id, fields, settings)
         return container.write(header, entry.settings, extras + sections)
 
@@ -104,14 +109,14 @@ def encode(media: Media, codec: str | None = None, target: Target = Target(), *,
     return Encoded(data, stream.estimate_bits, stream.notices, stream.settings)
 
 
-def _profile_section(media: Media) -> list[bytes]:
+def _profile_section(media: MediaSource) -> list[bytes]:
     """The section of the colour profile, where there is one."""
     if isinstance(media, Image) and media.icc_profile:
         return [deflate(media.icc_profile)]
     return []
 
 
-def _section_target(target: Target, media: Media, overhead: int) -> Target:
+def _section_target(target: Target, media: MediaSource, overhead: int) -> Target:
     """Rate aims for the file as a size of the codec's sections."""
     size = kinds.size_aimed_at(target, media)
     if size is None:
@@ -125,7 +130,7 @@ def _halves(progress: Progress) -> tuple[Progress, Progress]:
             lambda share, what: progress((1 + share) / 2, f"checking: {what}"))
 
 
-def _verify(data: bytes, media: Media, device: str, progress: Progress) -> None:
+def _verify(data: bytes, media: MediaSource, device: str, progress: Progress) -> None:
     size = kinds.samples_of(media).size
     decoded = decode(data, device=device, max_pixels=size, max_samples=size, progress=progress).media
     if not np.array_equal(kinds.samples_of(decoded), kinds.samples_of(media)):
@@ -169,6 +174,38 @@ def decode_one(data: bytes, number: int, *, device: str = "cpu", max_pixels: int
     if not 0 <= number < parsed.shape["count"]:
         raise InputError(f"There is no image {number}; the file has {parsed.shape['count']}, counted from 0.")
     return parsed.codec.decode_one(parsed.stream, parsed.shape, number)
+
+
+class CodedSound(SoundSource):
+    """The sound in the bytes of a file, decoded while it is read; arguments as of `decode`.
+
+    Attributes:
+        damaged, sections: as of `Decoded`.
+
+    Raises:
+        InputError: if the file holds something else.
+        StreamError, WeightsError: as `decode`; where a section is wrong although its checksum is right, when its turn
+            comes.
+    """
+
+    def __init__(self, data: bytes, *, device: str = "cpu", allow_damage: bool = False,
+                 max_samples: int = MAX_SAMPLES, progress: Progress = no_progress) -> None:
+        self._parsed = parsed = parse(data, device=device, allow_damage=allow_damage, max_samples=max_samples)
+        if not isinstance(parsed.codec, SoundCodec):
+            raise InputError(f"The file holds {kinds.IN_WORDS[parsed.codec.kind]}, not sound.")
+        self._codec, self._progress = parsed.codec, progress
+        self.rate, self.damaged, self.sections = parsed.shape["rate"], parsed.damaged, parsed.sections
+
+    @property
+    def channels(self) -> int:
+        return self._parsed.shape["channels"]
+
+    @property
+    def count(self) -> int:
+        return self._parsed.shape["count"]
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        return self._codec.decode_chunks(self._parsed.stream, self._parsed.shape, self._progress)
 
 
 @dataclass(frozen=True)

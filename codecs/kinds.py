@@ -6,31 +6,38 @@ from fewbits.codecs.codec import Target
 from fewbits.codecs.image_set import ImageSet
 from fewbits.codecs.media import Image
 from fewbits.codecs.sound import Audio
+from fewbits.codecs.sound_source import SoundSource
 from fewbits.entropy.container import Header
 from fewbits.errors import DamagedError, InputError, LimitError
 
 Media = Image | ImageSet | Audio
+"""What is decoded, in memory."""
+
+MediaSource = Image | ImageSet | SoundSource
+"""What is coded: all media, and sounds that are read while they are coded."""
 
 IN_WORDS = {"image": "one picture", "images": "a set of images", "audio": "sound"}
 
 _LAYOUT_WIDE, _LAYOUT_PROFILE = 8, 16  # bits of the layout field
 
 
-def kind_of(media: Media) -> str:
+def kind_of(media: MediaSource) -> str:
     """The kind, one of `fewbits.entropy.container.KINDS`."""
-    if isinstance(media, Audio):
+    if isinstance(media, SoundSource):
         return "audio"
     return "images" if isinstance(media, ImageSet) else "image"
 
 
-def samples_of(media: Media) -> np.ndarray:
+def samples_of(media: MediaSource) -> np.ndarray:
     """All that is coded, in the media's own shape and type."""
+    if isinstance(media, SoundSource):
+        return Audio.read(media).samples
     return media.pixels if isinstance(media, Image) else media.samples
 
 
-def fields_of(media: Media, profile: bool) -> dict[str, int]:
+def fields_of(media: MediaSource, profile: bool) -> dict[str, int]:
     """The media fields of a header; `profile`: the first section is a colour profile."""
-    if isinstance(media, Audio):
+    if isinstance(media, SoundSource):
         return {"rate": media.rate, "channels": media.channels, "count": media.count}
     if isinstance(media, ImageSet):
         return {"channels": media.channels, "width": media.width, "height": media.height, "count": media.count}
@@ -101,11 +108,11 @@ def check_target(target: Target, kind: str) -> None:
         raise InputError(f"A sound cannot be tuned for {target.tune}, which is a metric of pictures.")
 
 
-def size_aimed_at(target: Target, media: Media) -> int | None:
+def size_aimed_at(target: Target, media: MediaSource) -> int | None:
     """Bytes of the file where a rate is aimed at, None elsewhere; the target is one for such media."""
-    if target.kbps is not None and isinstance(media, Audio):
+    if target.kbps is not None and isinstance(media, SoundSource):
         return int(target.kbps * 1000 * media.seconds / 8)
-    if target.bits_per_pixel is not None and not isinstance(media, Audio):
+    if target.bits_per_pixel is not None and not isinstance(media, SoundSource):
         return int(target.bits_per_pixel * media.pixel_count / 8)
     return target.size
 

@@ -1,7 +1,6 @@
 """The four calls that most users need, handed on by `import fewbits`."""
 
 import builtins
-from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -11,22 +10,22 @@ from PIL import Image as PillowImage
 from fewbits.codecs import files, registry, sources
 from fewbits.codecs.codec import Target
 from fewbits.codecs.image_set import ImageSet
-from fewbits.codecs.kinds import Media
+from fewbits.codecs.kinds import Media, MediaSource
 from fewbits.codecs.media import MAX_PIXELS, Image
 from fewbits.codecs.sound import MAX_SAMPLES
 from fewbits.errors import InputError
 
 
-def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Media, codec: str | None = None, *,
+def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | MediaSource, codec: str | None = None, *,
            quality: float | None = None, bits_per_pixel: float | None = None, kbps: float | None = None,
            size: int | None = None, psnr: float | None = None, effort: int = 5, tune: str = "psnr",
            keep_best: bool = False, device: str = "cpu") -> bytes:
     """Codes a picture, a sound, or a set of images with a codec for these, into the bytes of a `.fwb` file.
 
     Args:
-        source: a file name, an open file, a Pillow picture, an array (H, W) or (H, W, C) of uint8, or a
-            `fewbits.codecs.sound.Audio`; of a set of images an idx file, a folder, or an array (N, H, W) or
-            (N, H, W, C).
+        source: a file name, an open file, a Pillow picture, an array (H, W) or (H, W, C) of uint8, or a sound: a
+            `fewbits.codecs.sound.Audio` or another `fewbits.codecs.sound_source.SoundSource`; of a set of images an
+            idx file, a folder, or an array (N, H, W) or (N, H, W, C).
         codec: its name; None for "hyperprior" where the source is a picture, "speech" where it is a sound.
         quality, bits_per_pixel, kbps, size, psnr, effort, tune, keep_best: see `fewbits.codecs.codec.Target`; at most
             one aim.
@@ -38,8 +37,11 @@ def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Med
     """
     target = Target(quality=quality, bits_per_pixel=bits_per_pixel, kbps=kbps, size=size, psnr=psnr, effort=effort,
                     tune=tune, keep_best=keep_best)
-    media, codec = _media(source, codec)
-    return files.encode(media, codec, target, device=device).data
+    if isinstance(source, MediaSource | PillowImage.Image | np.ndarray):
+        return files.encode(_in_memory(source, codec), codec, target, device=device).data
+    with sources.seekable(source) as file:
+        media, codec = sources.open_for(file, codec)
+        return files.encode(media, codec, target, device=device).data
 
 
 def decode(source: bytes | str | Path, *, device: str = "cpu", max_pixels: int = MAX_PIXELS,
@@ -70,17 +72,12 @@ def _bytes(source: bytes | str | Path) -> bytes:
         raise InputError(f"{source} cannot be read: {error.strerror}.") from None
 
 
-def _media(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Media,
-           codec: str | None) -> tuple[Media, str | None]:
-    """The media and the codec for them; None for the usual one."""
-    if isinstance(source, Media):
-        return source, codec
+def _in_memory(source: PillowImage.Image | np.ndarray | MediaSource, codec: str | None) -> MediaSource:
+    """The media of what is no file; the codec tells a picture from a set of images."""
     if isinstance(source, PillowImage.Image):
-        return Image.from_pillow(source), codec
-    if isinstance(source, np.ndarray):
-        as_set = codec is not None and registry.entry(codec).kind == "images"
-        made_of, axes_of_grey = (ImageSet, 3) if as_set else (Image, 2)
-        return made_of(source[..., None] if source.ndim == axes_of_grey else source), codec
-    if not isinstance(source, str | Path) and not source.seekable():
-        source = BytesIO(source.read())
-    return sources.open_for(source, codec)
+        return Image.from_pillow(source)
+    if not isinstance(source, np.ndarray):
+        return source
+    as_set = codec is not None and registry.entry(codec).kind == "images"
+    made_of, axes_of_grey = (ImageSet, 3) if as_set else (Image, 2)
+    return made_of(source[..., None] if source.ndim == axes_of_grey else source)

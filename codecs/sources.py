@@ -1,24 +1,29 @@
 """Sources of all kinds, names and open files, and the media in them."""
 
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from fewbits.codecs import registry
 from fewbits.codecs.image_set import ImageSet
-from fewbits.codecs.kinds import Media, check_fit
+from fewbits.codecs.kinds import MediaSource, check_fit
 from fewbits.codecs.media import MAX_PIXELS, Image, is_picture
-from fewbits.codecs.sound import MAX_SAMPLES, Audio
+from fewbits.codecs.sound import MAX_SAMPLES
+from fewbits.codecs.sound_source import SoundFile
 from fewbits.codecs.suffixes import kind_by_suffix
 
 Source = str | Path | IO[bytes]
 
 
 def open_for(source: Source, codec: str | None = None, max_pixels: int = MAX_PIXELS,
-             max_samples: int = MAX_SAMPLES) -> tuple[Media, str]:
-    """Reads a picture, a set of images or a sound.
+             max_samples: int = MAX_SAMPLES) -> tuple[MediaSource, str]:
+    """Reads a picture or a set of images, or opens a sound, which is read when it is coded.
 
     Args:
-        source: a path, or an open file that can seek.
+        source: a path, or an open file that can seek; a sound needs it open until it is coded.
         codec: what the media are for; None for the usual codec of their kind, which the suffix of the name tells, or
             where it does not, the content: what Pillow does not know is taken for a sound.
 
@@ -36,9 +41,21 @@ def open_for(source: Source, codec: str | None = None, max_pixels: int = MAX_PIX
     return _open(source, kind, max_pixels, max_samples), codec or registry.default(kind)
 
 
-def _open(source: Source, kind: str, max_pixels: int, max_samples: int) -> Media:
+@contextmanager
+def seekable(source: Source) -> Iterator[Source]:
+    """The source, or what comes through a pipe, in a temporary file: it may be long, and is read more than once."""
+    if isinstance(source, str | Path) or source.seekable():
+        yield source
+        return
+    with tempfile.TemporaryFile() as file:
+        shutil.copyfileobj(source, file)
+        file.seek(0)
+        yield file
+
+
+def _open(source: Source, kind: str, max_pixels: int, max_samples: int) -> MediaSource:
     if kind == "audio":
-        return Audio.open(source, max_samples)
+        return SoundFile(source, max_samples)
     if kind == "image":
         return Image.open(source, max_pixels)
     if isinstance(source, str | Path):

@@ -2,12 +2,14 @@
 
 import sys
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
 from fewbits.codecs import registry
-from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
-from fewbits.codecs.sound import Audio
+from fewbits.codecs.codec import Progress, Stream, Target, no_progress
+from fewbits.codecs.sound import Audio, SoundCodec
+from fewbits.codecs.sound_source import SoundSource
 from fewbits.entropy.container import size_of_sections
 from fewbits.entropy.deflate import inflate
 from fewbits.errors import DamagedError
@@ -15,14 +17,14 @@ from fewbits.errors import DamagedError
 BITS = 8  # a sample, at most
 
 
-class SpeechCodec(Codec[Audio]):
+class SpeechCodec(SoundCodec):
     name, kind, family, lossless, weights_id = "speech", "audio", "hierarchical", False, b""
 
     def __init__(self, device: str = "cpu") -> None:
         pass
 
-    def encode(self, media: Audio, target: Target, progress: Progress = no_progress) -> Stream:
-        media, notices = media.cleaned()
+    def encode(self, media: SoundSource, target: Target, progress: Progress = no_progress) -> Stream:
+        media, notices = Audio.read(media).cleaned()
         bits = BITS if target.quality is None else 1 + round(7 * target.quality / 100)
         sections = blocks(media, bits)
         while target.size is not None and bits > 1 and size_of_sections([len(s) for s in sections]) > target.size:
@@ -32,19 +34,18 @@ class SpeechCodec(Codec[Audio]):
         settings = {field.name: field.low for field in registry.entry(self.name).settings}
         return Stream(settings, list(sections), 8.0 * sum(map(len, sections)), notices)
 
-    def decode(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Audio:
-        parts = []
+    def decode_chunks(self, stream: Stream, shape: dict[str, int],
+                      progress: Progress = no_progress) -> Iterator[np.ndarray]:
         for start, section in zip(range(0, shape["count"], shape["rate"]), stream.sections, strict=True):
             count = min(shape["rate"], shape["count"] - start)
             if section is None:
-                parts.append(np.zeros((shape["channels"], count), np.float32))
+                yield np.zeros((shape["channels"], count), np.float32)
                 continue
             coarse = np.frombuffer(inflate(section[1:], shape["channels"] * count, "samples"), np.int8)
             if coarse.size != shape["channels"] * count:
                 raise DamagedError("A section is too short.")
-            parts.append(coarse.reshape(-1, count).astype(np.float32) / 2 ** (section[0] - 1))
+            yield coarse.reshape(-1, count).astype(np.float32) / 2 ** (section[0] - 1)
         progress(1, "restored")
-        return Audio(np.concatenate(parts, axis=1), shape["rate"])
 
 
 def blocks(audio: Audio, bits: int) -> list[bytes]:

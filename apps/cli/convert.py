@@ -16,11 +16,13 @@ from fewbits.apps.cli.progress import part_of, progress_bar
 from fewbits.codecs import registry
 from fewbits.codecs.codec import Progress, Target
 from fewbits.codecs.suffixes import suffixes_of
+from fewbits.entropy.container import kind_of_start
 from fewbits.errors import FewbitsError
 
 if TYPE_CHECKING:
     from fewbits.codecs.files import Encoded
-    from fewbits.codecs.kinds import Media
+    from fewbits.codecs.kinds import Media, MediaSource
+    from fewbits.codecs.sound_source import SoundSource
 
 Output = Annotated[str | None, typer.Option("--output", "-o", help="A file or folder, or - for standard output.")]
 Overwrite = Annotated[bool, typer.Option("-y", help="Overwrite files that exist.")]
@@ -74,11 +76,11 @@ def encode(
     def one(job: paths.Job, progress: Progress) -> None:
         from fewbits.codecs import files, sources
 
-        whole = BytesIO(paths.read_bytes(None)) if job.source is None else job.source
-        media, name = sources.open_for(whole, codec, *_limits(max_pixels, max_samples))
-        began = time.perf_counter()
-        encoded = files.encode(media, name, target, device=device, progress=progress)
-        seconds = time.perf_counter() - began
+        with sources.seekable(job.source or sys.stdin.buffer) as source:
+            media, name = sources.open_for(source, codec, *_limits(max_pixels, max_samples))
+            began = time.perf_counter()
+            encoded = files.encode(media, name, target, device=device, progress=progress)
+            seconds = time.perf_counter() - began
         if job.output is None:
             sys.stdout.buffer.write(encoded.data)
         else:
@@ -114,11 +116,15 @@ def decode(
         if only is not None:
             _write(files.decode_one(data, only, max_pixels=pixels), job, overwrite)
             return
-        decoded = files.decode(data, allow_damage=allow_damage, max_pixels=pixels, max_samples=samples,
-                               progress=progress)
-        _write(decoded.media, job, overwrite)
-        if decoded.damaged:
-            _say(f"{job.source_name}: {len(decoded.damaged)} of {decoded.sections} sections are damaged and blank.")
+        made: files.CodedSound | files.Decoded
+        if kind_of_start(data) == "audio":  # written while it is decoded
+            made = files.CodedSound(data, allow_damage=allow_damage, max_samples=samples, progress=progress)
+            _write(made, job, overwrite)
+        else:
+            made = files.decode(data, allow_damage=allow_damage, max_pixels=pixels, progress=progress)
+            _write(made.media, job, overwrite)
+        if made.damaged:
+            _say(f"{job.source_name}: {len(made.damaged)} of {made.sections} sections are damaged and blank.")
 
     _run(jobs, one, overwrite)
 
@@ -142,7 +148,7 @@ def _with_usual_name(job: paths.Job, only: int | None) -> paths.Job:
     return paths.Job(job.source, job.output.with_name(job.output.stem + ending))
 
 
-def _write(media: "Media", job: paths.Job, overwrite: bool) -> None:
+def _write(media: "Media | SoundSource", job: paths.Job, overwrite: bool) -> None:
     """To a file or folder, or as PNG, WAV or idx to the standard output."""
     from fewbits.codecs.image_set import ImageSet
     from fewbits.codecs.media import Image
@@ -152,10 +158,12 @@ def _write(media: "Media", job: paths.Job, overwrite: bool) -> None:
             media.save(temporary)
     elif isinstance(media, ImageSet):
         sys.stdout.buffer.write(media.to_idx())
-    else:
+    elif isinstance(media, Image):
         buffer = BytesIO()
-        media.save(buffer, format="PNG" if isinstance(media, Image) else "WAV")
+        media.save(buffer, format="PNG")
         sys.stdout.buffer.write(buffer.getvalue())
+    else:
+        media.write_wav(sys.stdout.buffer)
 
 
 def _run(jobs: list[paths.Job], one: Callable[[paths.Job, Progress], None], overwrite: bool) -> None:
@@ -183,7 +191,7 @@ def _run(jobs: list[paths.Job], one: Callable[[paths.Job, Progress], None], over
 
 
 def _report(
-    job: paths.Job, codec: str, media: "Media", encoded: "Encoded", seconds: float, as_json: bool
+    job: paths.Job, codec: str, media: "MediaSource", encoded: "Encoded", seconds: float, as_json: bool
 ) -> None:
     """What came of a file: on standard output, or on standard error where the other carries the file."""
     size = len(encoded.data)
@@ -208,13 +216,13 @@ def _report(
         _say(f"{job.source_name}: {notice}")
 
 
-def _facts(media: "Media", size: int) -> tuple[dict[str, float], str]:
+def _facts(media: "MediaSource", size: int) -> tuple[dict[str, float], str]:
     """How large media are, the rate of their file of so many bytes, and the rate in words."""
     from fewbits.codecs import kinds
-    from fewbits.codecs.sound import Audio
+    from fewbits.codecs.sound_source import SoundSource
 
     rate = kinds.rate_of(kinds.kind_of(media), kinds.fields_of(media, profile=False), size)
-    if isinstance(media, Audio):
+    if isinstance(media, SoundSource):
         facts = {"rate": media.rate, "channels": media.channels, "samples": media.count, **rate}
         return facts, f"{rate['kbps']:.2f} kbit/s"
     facts = {"width": media.width, "height": media.height, "pixels": media.pixel_count, "bpp": rate["bits_per_pixel"]}

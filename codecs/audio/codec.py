@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import count, tee
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,9 +16,11 @@ from torch.nn import functional as F
 from fewbits.codecs.audio.config import TransformConfig
 from fewbits.codecs.audio.vector_weights import load_vector_weights
 from fewbits.codecs.audio.weights import Weights, load_weights
-from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
+from fewbits.codecs.audio.window import Window
+from fewbits.codecs.codec import Progress, Stream, Target, no_progress
 from fewbits.codecs.search import highest_within
-from fewbits.codecs.sound import MAX_SAMPLES, Audio
+from fewbits.codecs.sound import MAX_SAMPLES, SoundCodec, check_resampled
+from fewbits.codecs.sound_source import Cleaned, SoundSource, fitting_count, notices_of, resampled
 from fewbits.codecs.spans import Span, spans
 from fewbits.codecs.weights import identity_of
 from fewbits.entropy.container import size_of_sections
@@ -30,11 +34,27 @@ LEVEL_SECONDS = 60  # at the beginning, which the level is measured in: a sound 
 SILENCE = 2.0**-16  # samples below this are 0 with 16 bits
 
 
-class AudioCodec(Codec[Audio]):
+@dataclass(frozen=True)
+class Block:
+    """A block of a sound, coded.
+
+    Attributes:
+        section: its bytes; none where all channels are silent.
+        estimate_bits: the model's own estimate of their size.
+        settings: the header fields, the same for all blocks of a sound.
+    """
+
+    section: bytes
+    estimate_bits: float
+    settings: dict[str, int]
+
+
+class AudioCodec(SoundCodec):
     """A lossy codec for sound: MDCT, networks over frames, and latents that a `BlockCoder` turns into bytes.
 
-    Sounds are resampled to the model's rate and back. Two channels are coded as their mean and half their difference,
-    others one by one. A section holds a block of 96 frames of all channels, and no byte where all are silent.
+    Sounds are resampled to the model's rate and back, and of both only what a few blocks see is in memory. Two channels
+    are coded as their mean and half their difference, others one by one. A section holds a block of 96 frames of all
+    channels, and no byte where all are silent.
 
     Args:
         device: where the float transforms run; everything that decides a probability runs on the CPU.
@@ -54,32 +74,46 @@ class AudioCodec(Codec[Audio]):
     def _weights(self) -> Weights:
         return load_weights(self.weights_path, self.device)
 
-    @torch.inference_mode()
-    def encode(self, media: Audio, target: Target = Target(), progress: Progress = no_progress) -> Stream:
-        """Codes a sound; see `Codec.encode`. Samples that are infinite or not numbers count as 0; a notice says so."""
-        cleaned, notices = media.cleaned()
-        sound = _Sound(self._weights, self.device, cleaned)
-        code, notice = _choose(sound, target, progress)
-        sections: list[bytes | None] = []
-        bits = 0.0
-        for number, (section, estimate) in enumerate(sound.sections(code)):
-            sections.append(section)
-            bits += estimate
-            progress((number + 1) / len(sound.spans), "coding")
-        settings = {"quality": code, "gain": sound.gain_code}
-        return Stream(settings, sections, bits, notices + ((notice,) if notice else ()))
+    def encode(self, media: SoundSource, target: Target = Target(), progress: Progress = no_progress) -> Stream:
+        """Codes a sound; see `Codec.encode`. Samples that are infinite or not numbers count as 0; a notice says so.
 
-    @torch.inference_mode()
-    def decode(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Audio:
-        """Decodes a sound; see `Codec.decode`. Damaged blocks are silent, faded out and in."""
-        integers, heard = self.latents(stream, shape, progress)
-        planes = self._synthesise(integers, heard, stream.settings["quality"], progress)
-        planes *= _unit(stream.settings["gain"])
-        decoded = Audio(_from_planes(planes).numpy(), self._weights.config.rate)
-        return decoded.resampled(shape["rate"], shape["count"])
+        Raises:
+            InputError: if the sound cannot be read or would be too long at the model's rate.
+        """
+        config, source = self._weights.config, Cleaned(media)
+        length = fitting_count(media.count, media.rate, config.rate)
+        check_resampled(length * media.channels, config.rate)
+        total = -(-_frames(config, length) // config.BLOCK)
+        code, notice = self._choose(source, target, progress)
+        blocks = []
+        for block in self._blocks(source, code):
+            blocks.append(block)
+            progress(len(blocks) / total, "coding")
+        return Stream(blocks[0].settings, [block.section for block in blocks], sum(b.estimate_bits for b in blocks),
+                      notices_of(source.wrong) + ((notice,) if notice else ()))
 
-    @torch.inference_mode()
-    def latents(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> tuple[Tensor, Tensor]:
+    def encode_blocks(self, source: SoundSource, quality: float = DEFAULT_QUALITY) -> Iterator[Block]:
+        """Codes a sound while it is heard: what `encode` gives, each block as soon as what it sees is there.
+
+        Before the first block, the level is measured over as much as `LEVEL_SECONDS`. The source is read once.
+
+        Args:
+            quality: 0 (smallest) to 100 (best).
+
+        Raises:
+            InputError: if the sound cannot be read on.
+        """
+        return self._blocks(Cleaned(source), self._code_of(quality))
+
+    def decode_chunks(self, stream: Stream, shape: dict[str, int],
+                      progress: Progress = no_progress) -> Iterator[np.ndarray]:
+        """Decodes a sound as it is asked for; see `SoundCodec`. Damaged blocks are silent, faded out and in."""
+        rate = self._weights.config.rate
+        planes = self._planes(stream, self._cut(stream, shape), shape["channels"], progress)
+        chunks = (_from_planes(part).numpy() for part in planes)
+        return resampled(chunks, shape["channels"], rate, shape["rate"], shape["count"])
+
+    def latents(self, stream: Stream, shape: dict[str, int]) -> tuple[Tensor, Tensor]:
         """What is decoded before any float arithmetic, and so equal on every machine.
 
         Returns:
@@ -89,43 +123,99 @@ class AudioCodec(Codec[Audio]):
         Raises:
             StreamError: if the stream is wrong, or the sound would be too long at the model's rate.
         """
-        config, coder, channels = self._weights.config, self._weights.coder, shape["channels"]
-        length = _length(config, shape["count"], shape["rate"])
-        if length * channels > MAX_SAMPLES:
-            raise LimitError(f"At {config.rate} Hz the sound has {length * channels} samples, more than the limit of "
-                             f"{MAX_SAMPLES}.")
+        integers, heard = zip(*self._latents(stream, self._cut(stream, shape), shape["channels"]), strict=True)
+        return torch.cat(integers, -1), torch.cat(heard, -1)
+
+    @torch.inference_mode()
+    def _blocks(self, source: Cleaned, code: int) -> Iterator[Block]:
+        """Every block at a code of the quality; the only way from samples to bytes."""
+        config, model, coder = self._weights.config, self._weights.model, self._weights.coder
+        levels, gain = _level(self._weights, self.device, code)
+        chunks = resampled(source.chunks(), source.channels, source.rate, config.rate)
+        planes = Window(_to_planes(torch.from_numpy(chunk)) for chunk in chunks)
+        gain_code = _gain_code(planes.part(0, config.rate * LEVEL_SECONDS))
+        settings = {"quality": code, "gain": gain_code}
+        for start in count(0, config.BLOCK):
+            # frames that there are, or more than this block sees
+            frames = _frames(config, planes.reach((start + config.BLOCK + config.halo) * config.hop))
+            if start >= frames:
+                return
+            span = Span.around(start, min(start + config.BLOCK, frames), config.halo, frames)
+            samples = _seen(planes, span.outer_start, span.outer_stop, config.hop)
+            own = samples[:, (span.start - span.outer_start) * config.hop :][:, : (span.stop - start + 1) * config.hop]
+            audible = (own.abs() >= SILENCE).any(1)
+            if not audible.any():
+                yield Block(b"", 0.0, settings)
+                continue
+            samples = samples[audible] / _unit(gain_code)
+            latents = model.analysis(model.mdct(samples.to(self.device)), gain, levels)[:, :, span.inner].cpu()
+            mask, (data, bits) = _mask(audible), coder.encode(latents, code)
+            yield Block(mask + data, 8 * len(mask) + bits, settings)
+
+    def _code_of(self, quality: float) -> int:
+        return round(quality / 100 * self._weights.coder.qualities)
+
+    def _choose(self, source: Cleaned, target: Target, progress: Progress) -> tuple[int, str | None]:
+        """Quality code for a target, and a sentence if the target cannot be met."""
+        if target.size is None:
+            return self._code_of(DEFAULT_QUALITY if target.quality is None else target.quality), None
+        highest = self._weights.coder.qualities
+
+        def trial(code: int) -> float:
+            progress(0.0, f"trying quality {100 * code / highest:.1f}")
+            return size_of_sections([len(block.section) for block in self._blocks(source, code)])
+
+        found = highest_within(trial, max(target.size, 1), 0, highest)
+        return (found, None) if found is not None else (0, "The size cannot be reached; this is the smallest file.")
+
+    def _cut(self, stream: Stream, shape: dict[str, int]) -> list[Span]:
+        """The frames of each section. Raises `StreamError` if the stream cannot be decoded for its shape."""
+        config = self._weights.config
+        length = fitting_count(shape["count"], shape["rate"], config.rate)
+        if length * shape["channels"] > MAX_SAMPLES:
+            raise LimitError(f"At {config.rate} Hz the sound has {length * shape['channels']} samples, more than the "
+                             f"limit of {MAX_SAMPLES}.")
         cut = spans(_frames(config, length), config.BLOCK, 0)
         if len(stream.sections) != len(cut):
             raise DamagedError(f"The sound needs {len(cut)} sections, the file has {len(stream.sections)}.")
-        integers = torch.zeros(channels, coder.rows, cut[-1].stop, dtype=torch.int16)
-        heard = torch.zeros(channels, cut[-1].stop, dtype=torch.bool)
-        for number, (span, section) in enumerate(zip(cut, stream.sections, strict=True)):
+        return cut
+
+    @torch.inference_mode()
+    def _latents(self, stream: Stream, cut: list[Span], channels: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """What `latents` gives, section by section."""
+        coder = self._weights.coder
+        for span, section in zip(cut, stream.sections, strict=True):
+            frames = span.stop - span.start
+            integers = torch.zeros(channels, coder.rows, frames, dtype=torch.int16)
+            heard = torch.zeros(channels, frames, dtype=torch.bool)
             if section:
                 audible, data = _unmasked(section, channels)
-                integers[audible, :, span.core] = coder.decode(
-                    data, len(audible), span.stop - span.start, stream.settings["quality"])
-                heard[audible, span.core] = True
-            progress(0.5 * (number + 1) / len(cut), "decoding")
-        return integers, heard
+                integers[audible] = coder.decode(data, len(audible), frames, stream.settings["quality"])
+                heard[audible] = True
+            yield integers, heard
 
-    def _synthesise(self, integers: Tensor, heard: Tensor, code: int, progress: Progress) -> Tensor:
-        """Samples (channels, hops * hop) at the model's rate, block by block; each sees its neighbours' latents."""
-        config, model, frames = self._weights.config, self._weights.model, integers.shape[2]
-        levels, gain = _level(self._weights, self.device, code)
+    @torch.inference_mode()
+    def _planes(self, stream: Stream, cut: list[Span], channels: int, progress: Progress) -> Iterator[Tensor]:
+        """Samples (channels, n) at the model's rate, block by block; each sees its neighbours' latents."""
+        config, model, frames = self._weights.config, self._weights.model, cut[-1].stop
+        levels, gain = _level(self._weights, self.device, stream.settings["quality"])
+        first, second = tee(self._latents(stream, cut, channels))
+        every, every_heard = Window(integers for integers, _ in first), Window(heard for _, heard in second)
         hops = spans(frames - 1, config.BLOCK, 0)
-        samples = torch.zeros(len(integers), (frames - 1) * config.hop)
         for number, span in enumerate(hops):
             # a hop of samples needs the frame at its end too
-            inner = Span.around(span.start, span.stop + 1, config.halo, frames)
-            if heard[:, inner.core].any():
-                steps = self._weights.coder.dequantise(integers[:, :, inner.outer]).to(self.device)
-                steps *= heard[:, None, inner.outer].to(self.device)
-                coefficients = model.synthesis(steps, gain, levels)[:, :, inner.inner].cpu()
-                coefficients *= heard[:, None, inner.core]
-                part = model.mdct.inverse(coefficients.to(self.device)).cpu()
-                samples[:, span.start * config.hop : span.stop * config.hop] = part
-            progress(0.5 + 0.5 * (number + 1) / len(hops), "reconstructing")
-        return samples
+            seen = Span.around(span.start, span.stop + 1, config.halo, frames)
+            integers = every.part(seen.outer_start, seen.outer_stop)
+            heard = every_heard.part(seen.outer_start, seen.outer_stop)
+            samples = torch.zeros(channels, (span.stop - span.start) * config.hop)
+            if heard[:, seen.inner].any():
+                steps = self._weights.coder.dequantise(integers).to(self.device)
+                steps *= heard[:, None].to(self.device)
+                coefficients = model.synthesis(steps, gain, levels)[:, :, seen.inner].cpu()
+                coefficients *= heard[:, None, seen.inner]
+                samples = model.mdct.inverse(coefficients.to(self.device)).cpu()
+            progress((number + 1) / len(hops), "decoding")
+            yield samples * _unit(stream.settings["gain"])
 
 
 class SpeechCodec(AudioCodec):
@@ -146,70 +236,24 @@ class SpeechVqCodec(AudioCodec):
         return load_vector_weights(self.weights_path, self.device)
 
 
-class SoundCodec(AudioCodec):
+class GeneralCodec(AudioCodec):
     """Music and all other sounds at 24 kHz, at about 3 to 16 kbit/s for each channel."""
 
     name = "sound"
     weights_path = WEIGHTS / "sound.safetensors"
 
 
-class _Sound:
-    """A sound being encoded, block by block."""
-
-    def __init__(self, weights: Weights, device: str, sound: Audio) -> None:
-        self.weights, self.device = weights, device
-        config = weights.config
-        planes = _to_planes(torch.from_numpy(sound.resampled(config.rate).samples))
-        self.gain_code = _gain_code(planes[:, : config.rate * LEVEL_SECONDS])
-        self.planes = planes
-        self.spans = spans(_frames(config, planes.shape[1]), config.BLOCK, config.halo)
-
-    def sections(self, code: int) -> Iterator[tuple[bytes, float]]:
-        """Every block's bytes at a quality, and the model's estimate of their bits."""
-        levels, gain = _level(self.weights, self.device, code)
-        model, coder = self.weights.model, self.weights.coder
-        for span in self.spans:
-            audible = (self._samples(span.start, span.stop).abs() >= SILENCE).any(1)
-            if not audible.any():
-                yield b"", 0.0
-                continue
-            samples = self._samples(span.outer_start, span.outer_stop)[audible] / _unit(self.gain_code)
-            latents = model.analysis(model.mdct(samples.to(self.device)), gain, levels)[:, :, span.inner].cpu()
-            mask, (data, bits) = _mask(audible), coder.encode(latents, code)
-            yield mask + data, 8 * len(mask) + bits
-
-    def _samples(self, start: int, stop: int) -> Tensor:
-        """The samples that frames `start` to `stop` see, 0 beyond the sound: (channels, (stop - start + 1) * hop)."""
-        hop = self.weights.config.hop
-        first, last = (start - 1) * hop, stop * hop
-        part = self.planes[:, max(first, 0) : last]
-        return F.pad(part, (max(-first, 0), last - max(first, 0) - part.shape[1]))
-
-
-def _choose(sound: _Sound, target: Target, progress: Progress) -> tuple[int, str | None]:
-    """Quality code for a target, and a sentence if the target cannot be met."""
-    highest = sound.weights.coder.qualities
-    if target.size is None:
-        quality = DEFAULT_QUALITY if target.quality is None else target.quality
-        return round(quality / 100 * highest), None
-
-    def trial(code: int) -> float:
-        progress(0.0, f"trying quality {100 * code / highest:.1f}")
-        return size_of_sections([len(section) for section, _ in sound.sections(code)])
-
-    found = highest_within(trial, max(target.size, 1), 0, highest)
-    return (found, None) if found is not None else (0, "The size cannot be reached; this is the smallest file.")
+def _seen(planes: Window, start: int, stop: int, hop: int) -> Tensor:
+    """The samples that frames `start` to `stop` see, 0 beyond the sound: (channels, (stop - start + 1) * hop)."""
+    first, last = (start - 1) * hop, stop * hop
+    part = planes.part(max(first, 0), last)
+    return F.pad(part, (max(-first, 0), last - max(first, 0) - part.shape[1]))
 
 
 def _level(weights: Weights, device: str, code: int) -> tuple[Tensor, Tensor]:
     """Level weights (1, L), and steps of the quantiser in a unit of each latent (1, K), at a quality."""
     levels = weights.coder.level_weights(code).to(device)
     return levels, weights.model.gain(levels)
-
-
-def _length(config: TransformConfig, count: int, rate: int) -> int:
-    """Samples at the model's rate, of so many at another."""
-    return max(round(count * config.rate / rate), 1)
 
 
 def _frames(config: TransformConfig, length: int) -> int:

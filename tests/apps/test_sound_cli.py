@@ -51,9 +51,9 @@ def run(stored_sound: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def process(stored_sound: Path, root: Path, tmp_path: Path) -> Process:
     """Runs the command line as a process, in a folder of its own."""
 
-    def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def run(*arguments: str, stdin: bytes = b"", **surroundings: str) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-c", MAIN.replace("sys.argv.pop(1)", repr(str(stored_sound))), *arguments]
-        environment = os.environ | {"PYTHONPATH": str(root)}
+        environment = os.environ | {"PYTHONPATH": str(root)} | surroundings
         return subprocess.run(command, input=stdin, capture_output=True, cwd=tmp_path, env=environment, timeout=120)
 
     return run
@@ -84,6 +84,20 @@ def test_pipes_carry_sounds(process: Process, sound: Audio, tmp_path: Path) -> N
     assert decoded.returncode == 0 and decoded.stdout.startswith(b"RIFF")
     assert near(Audio.open(io.BytesIO(decoded.stdout)), sound)
     assert os.listdir(tmp_path) == ["sound.wav"]
+    assert process("encode", "sound.wav", "-o", "-").stdout == encoded.stdout
+    assert process("decode", "-", "-o", "back.wav", stdin=encoded.stdout).returncode == 0
+    assert (tmp_path / "back.wav").read_bytes() == decoded.stdout
+
+
+@pytest.mark.parametrize("source", ["-", "cut.flac"])
+def test_a_source_that_breaks_off_leaves_nothing_behind(process: Process, source: str, tmp_path: Path) -> None:
+    made_sound(30).save(tmp_path / "cut.flac")
+    cut = (tmp_path / "cut.flac").read_bytes()[:-5000]
+    (tmp_path / "cut.flac").write_bytes(cut)
+    (tmp_path / "temporary").mkdir()
+    result = process("encode", source, "-o", "a.fwb", stdin=cut, TMPDIR=str(tmp_path / "temporary"))
+    assert result.returncode == 2 and b"damaged or cut" in result.stderr
+    assert sorted(os.listdir(tmp_path)) == ["cut.flac", "temporary"] and not os.listdir(tmp_path / "temporary")
 
 
 def test_exit_codes_and_sentences(process: Process, sound: Audio, smooth_png: Path, tmp_path: Path) -> None:

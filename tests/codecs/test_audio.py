@@ -1,13 +1,17 @@
 """The codecs for sound, with a small untrained model: everything but how good it sounds."""
 
+import os
 import random
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from fewbits.codecs.audio.codec import GAIN_ZERO, AudioCodec
+from fewbits.codecs.audio.codec import GAIN_ZERO, LEVEL_SECONDS, AudioCodec
 from fewbits.codecs.audio.config import AudioConfig
 from fewbits.codecs.audio.entropy_model import PASSES, laplace_bits
 from fewbits.codecs.audio.exact_networks import ExactNetworks
@@ -20,15 +24,37 @@ from fewbits.codecs.latents import table_scales
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.codecs.quantisation import QuantisableLayer
 from fewbits.codecs.sound import Audio
+from fewbits.codecs.sound_source import SoundSource
 from fewbits.entropy.container import size_of_sections
 from fewbits.entropy.tables import laplace_scale_tables
-from fewbits.errors import DamagedError, LimitError, StreamError, WeightsError
+from fewbits.errors import DamagedError, InputError, LimitError, StreamError, WeightsError
 
 CONFIG = AudioConfig(latents=16, width=16, hidden=24, blocks=2, levels=3, context_hidden=16)
 
 
 class SmallCodec(AudioCodec):
     name = "small"
+
+
+class InChunks(SoundSource):
+    """A sound that is heard in chunks of a size; `heard` counts the samples, and `lasts` is where it breaks off."""
+
+    def __init__(self, sound: Audio, size: int, lasts: int | None = None) -> None:
+        self.sound, self.size, self.rate, self.heard = sound, size, sound.rate, 0
+        self.lasts = sound.count if lasts is None else lasts
+
+    @property
+    def channels(self) -> int:
+        return self.sound.channels
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        self.heard = 0
+        for start in range(0, self.sound.count, self.size):
+            if start >= self.lasts:
+                raise InputError("The line is dead.")
+            chunk = self.sound.samples[:, start : start + self.size]
+            self.heard += chunk.shape[1]
+            yield chunk
 
 
 def small_model() -> AudioModel:
@@ -143,8 +169,6 @@ def test_sounds_come_back_in_their_shape(codec: AudioCodec, channels: int, count
 
 @torch.inference_mode()
 def test_decoded_latents_are_those_of_the_encoder(codec: AudioCodec, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fewbits.codecs.audio.codec import _Sound
-
     sound = noise(2, 50000)
     stream = codec.encode(sound, Target(quality=30))
     latents, heard = codec.latents(stream, shape_of(sound))
@@ -152,9 +176,89 @@ def test_decoded_latents_are_those_of_the_encoder(codec: AudioCodec, monkeypatch
     quantised, coder = [], codec._weights.coder
     monkeypatch.setattr(coder, "encode", lambda blocks, code: quantised.append(
         torch.stack([coder.quantise(block, POSITION_OF_CODE * code)[1] for block in blocks])) or (b"", 0.0))
-    encoder = _Sound(codec._weights, "cpu", sound)
-    list(encoder.sections(stream.settings["quality"]))
+    list(codec.encode_blocks(sound, quality=30))
     assert torch.equal(torch.cat(quantised, 2), latents)
+
+
+@pytest.mark.parametrize(("channels", "count", "rate"), [
+    (1, 1, 48000), (1, 30720, 16000), (1, 30721, 16000), (2, 16000 * 7 + 5, 16000), (2, 48000 * 5, 48000),
+])
+@pytest.mark.parametrize("size", [17, 5000, 10**6])
+def test_chunks_change_nothing(codec: AudioCodec, channels: int, count: int, rate: int, size: int) -> None:
+    sound = noise(channels, count, rate)
+    whole = codec.encode(sound)
+    assert codec.encode(InChunks(sound, size)) == whole
+    blocks = list(codec.encode_blocks(InChunks(sound, size)))
+    assert [block.section for block in blocks] == whole.sections
+    assert all(block.settings == whole.settings for block in blocks)
+    chunks = list(codec.decode_chunks(whole, shape_of(sound)))
+    assert len(chunks) > 1 or count <= CONFIG.BLOCK * CONFIG.hop
+    assert np.array_equal(np.concatenate(chunks, axis=1), decoded(codec, sound, whole).samples)
+
+
+def test_chunks_change_nothing_where_a_size_is_aimed_at(codec: AudioCodec) -> None:
+    sound = noise(1, 48000 * 4, 48000)
+    sound.samples[0, [5, 100_000]] = np.nan
+    target = Target(size=sum(map(len, codec.encode(sound).sections)) // 2)
+    assert codec.encode(InChunks(sound, 1234), target) == codec.encode(sound, target)
+
+
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_live_sound_is_coded_while_it_is_heard(codec: AudioCodec, rate: int) -> None:
+    sound, seen = noise(1, 70 * rate, rate), (CONFIG.BLOCK + CONFIG.halo) * CONFIG.hop / CONFIG.rate
+    source = InChunks(sound, rate // 100)
+    blocks = codec.encode_blocks(source)
+    next(blocks)
+    assert source.heard / rate <= LEVEL_SECONDS + 0.1
+    for number, _ in enumerate(blocks, 1):
+        assert source.heard / rate <= max(LEVEL_SECONDS, number * CONFIG.BLOCK * CONFIG.hop / CONFIG.rate + seen) + 0.1
+    assert source.heard == sound.count
+
+
+def test_a_source_that_breaks_off_is_an_input_error(codec: AudioCodec) -> None:
+    source = InChunks(noise(1, 16000 * 70), 16000, lasts=16000 * 65)
+    with pytest.raises(InputError, match="line is dead"):
+        codec.encode(source)
+    blocks = codec.encode_blocks(source)
+    assert next(blocks).section
+    with pytest.raises(InputError, match="line is dead"):
+        list(blocks)
+
+
+PEAK_MEMORY = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from fewbits.codecs.audio.codec import AudioCodec
+from fewbits.codecs.sound_source import SoundSource
+
+class SmallCodec(AudioCodec):
+    name, weights_path = "small", Path(sys.argv[1])
+
+class Noise(SoundSource):
+    rate, channels, count = 16000, 1, int(sys.argv[2]) * 60 * 16000
+
+    def chunks(self):
+        chance = np.random.default_rng(0)
+        for _ in range(0, self.count, 16000):
+            yield 0.05 * chance.standard_normal((1, 16000), np.float32)
+
+codec, sound = SmallCodec(), Noise()
+stream = codec.encode(sound)
+for _ in codec.decode_chunks(stream, {"rate": 16000, "channels": 1, "count": sound.count}):
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_long_sounds_take_no_more_memory(codec: AudioCodec, root: Path) -> None:
+    def peak(minutes: int) -> int:
+        command = [sys.executable, "-c", PEAK_MEMORY, str(codec.weights_path), str(minutes)]
+        environment = os.environ | {"PYTHONPATH": str(root)}
+        return int(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)  # KiB
+
+    assert peak(20) - peak(10) < 40 * 1024
 
 
 def test_silence_costs_next_to_nothing(codec: AudioCodec) -> None:

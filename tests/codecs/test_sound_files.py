@@ -15,6 +15,7 @@ from fewbits.codecs.codec import Target
 from fewbits.codecs.image_set import ImageSet
 from fewbits.codecs.media import Image
 from fewbits.codecs.sound import Audio
+from fewbits.codecs.sound_source import SoundFile, SoundSource
 from fewbits.entropy import container
 from fewbits.errors import DamagedError, InputError, LimitError
 
@@ -153,6 +154,35 @@ def test_the_short_calls_take_sounds(sound: Audio, tmp_path: Path) -> None:
         fewbits.decode(data, max_samples=100)
 
 
+class Pipe(io.BytesIO):
+    """Cannot go back, as far as it says."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def test_the_short_calls_take_pipes_and_sources(sound: Audio, tmp_path: Path) -> None:
+    sound.save(tmp_path / "sound.wav")
+    data = fewbits.encode(tmp_path / "sound.wav")
+    assert fewbits.encode(Pipe((tmp_path / "sound.wav").read_bytes())) == data
+    assert fewbits.encode(SoundFile(tmp_path / "sound.wav", max_samples=10**6)) == data
+
+
+def test_coded_sounds_are_sources(sound: Audio) -> None:
+    data = files.encode(sound).data
+    source = files.CodedSound(data)
+    assert (source.rate, source.channels, source.count) == (sound.rate, sound.channels, sound.count)
+    assert (source.damaged, source.sections) == ([], 4)
+    for _ in range(2):
+        assert np.array_equal(Audio.read(source).samples, files.decode(data).audio.samples)
+    with pytest.raises(LimitError, match="more than the limit of 55999"):
+        files.CodedSound(data, max_samples=55999)
+    entry = registry.entry("circuit")
+    header = container.Header(entry.number, "image", b"", {"layout": 3, "width": 1, "height": 1}, {"experts": 0})
+    with pytest.raises(InputError, match="holds one picture, not sound"):
+        files.CodedSound(container.write(header, entry.settings, [b"section"]))
+
+
 def written(save: Callable[[io.BytesIO], object]) -> io.BytesIO:
     file = io.BytesIO()
     save(file)
@@ -162,7 +192,7 @@ def written(save: Callable[[io.BytesIO], object]) -> io.BytesIO:
 @pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG", "AIFF", "MP3"])
 def test_sounds_are_known_by_their_content(format: str, sound: Audio) -> None:
     media, codec = sources.open_for(written(lambda file: soundfile.write(file, sound.samples.T, 8000, format=format)))
-    assert isinstance(media, Audio) and codec == "speech"
+    assert isinstance(media, SoundSource) and codec == "speech"
 
 
 @pytest.mark.parametrize("format", ["mp4", "adts", "matroska", "wv", "caf"])
@@ -178,7 +208,7 @@ def test_sounds_that_ffmpeg_reads_are_known_by_their_content(format: str) -> Non
             for part in converter.resample(frame):
                 out.mux(stream.encode(part))
         out.mux(stream.encode(None))
-    assert isinstance(sources.open_for(file)[0], Audio)
+    assert isinstance(sources.open_for(file)[0], SoundSource)
 
 
 def test_what_is_neither_is_refused(tmp_path: Path) -> None:
