@@ -14,7 +14,7 @@ SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbi
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo       encode and decode a photo and a voice; the files land in demo-output/"
+	@echo "make demo       encode and decode photos, a voice and music; the files land in demo-output/"
 	@echo "make test       lint, then the tests (test-slow: the slow tests too)"
 	@echo "make lint       ruff and mypy"
 	@echo "make setup      only make .venv"

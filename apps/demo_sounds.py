@@ -1,6 +1,7 @@
-"""The demonstration for sounds: a voice through `speech` and through Opus."""
+"""The demonstration for sounds: a voice and a saxophone through our codecs and through classical ones."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,37 +15,59 @@ from fewbits.eval.sound_metrics import SOUND_METRICS
 from fewbits.eval.sounds import in_place
 from fewbits.eval.trip import there_and_back
 
-POINTS = (("speech", (30, 50, 80)), ("opus-60", (6, 9, 12)))
-METRICS = ("pesq_wb", "stoi", "mel")
 EFFORT = 5
 
 
-def run(output: Path, progress: Progress = no_progress) -> Iterator[dict[str, float | str | None]]:
-    """Writes the files of the demonstration, and what they decode to, to `output`.
+@dataclass(frozen=True)
+class Scene:
+    """A sound, and what happens to it.
+
+    Attributes:
+        name: how file names begin.
+        sample: of `samples.sound`.
+        points: codecs and their settings.
+        metrics: names of those that the table shows.
+    """
+
+    name: str
+    sample: str
+    points: tuple[tuple[str, tuple[int, ...]], ...]
+    metrics: tuple[str, ...]
+
+
+SCENES = (
+    Scene("voice", samples.VOICE, (("speech", (30, 50, 80)), ("opus-60", (6, 9, 12))), ("pesq_wb", "stoi", "mel")),
+    Scene("saxophone", samples.MUSIC, (("sound", (25, 50, 75)), ("opus-60", (6, 9, 12)), ("mp3", (8, 12, 16))),
+          ("visqol_audio", "mel")),
+)
+
+
+def run(scene: Scene, output: Path, progress: Progress = no_progress) -> Iterator[dict[str, float | str | None]]:
+    """Writes the files of a scene, and what they decode to, to `output`.
 
     Yields:
         For each codec and setting `codec`, `setting`, `bytes`, `kbps`, `encode_s`, `decode_s` and the value of each of
-        `METRICS`, None where its package is not installed.
+        its metrics, None where their package is not installed.
 
     Raises:
-        InputError: if the voice is missing. WeightsError: if the weights of a codec are missing.
+        InputError: if the sound is missing. WeightsError: if the weights of a codec are missing.
     """
-    voice = samples.sound(samples.VOICE)
+    source = samples.sound(scene.sample)
     output.mkdir(parents=True, exist_ok=True)
-    voice.save(output / "voice.wav")
-    number, total = 0, sum(len(settings) for _, settings in POINTS)
-    for name, settings in POINTS:
+    source.save(output / f"{scene.name}.wav")
+    number, total = 0, sum(len(settings) for _, settings in scene.points)
+    for name, settings in scene.points:
         codec = contender(name, "audio")
-        codec.decode(_file(codec, voice, settings[0]))  # loads weights
+        codec.decode(_file(codec, source, settings[0]))  # loads weights
         for setting in settings:
             progress(number / total, f"{name}@{setting}")
-            place = output / f"voice-{name}-{setting}{codec.suffix}"
-            decoded, trip = there_and_back(partial(_file, codec, voice, setting), codec.decode, place)
-            result = in_place(codec, voice, decoded)
+            place = output / f"{scene.name}-{name}-{setting}{codec.suffix}"
+            decoded, trip = there_and_back(partial(_file, codec, source, setting), codec.decode, place)
+            result = in_place(codec, source, decoded)
             result.save(place.with_suffix(".wav"))
-            values = {metric: SOUND_METRICS[metric].compute(voice, result) if SOUND_METRICS[metric].installed else None
-                      for metric in METRICS}
-            kbps = 8 * trip["bytes"] / voice.seconds / 1000
+            metrics = {metric: SOUND_METRICS[metric] for metric in scene.metrics}
+            values = {name: m.compute(source, result) if m.installed else None for name, m in metrics.items()}
+            kbps = 8 * trip["bytes"] / source.seconds / 1000
             yield {"codec": name, "setting": setting, "kbps": kbps, **trip, **values}
             number += 1
 
@@ -53,15 +76,15 @@ def _file(codec: Contender[Audio], sound: Audio, setting: float) -> bytes:
     return codec.encode(sound, setting, EFFORT)[0]
 
 
-def table(rows: list[dict[str, float | str | None]]) -> Table:
-    """The rows for people to read."""
-    result = Table(title="A voice, and Opus beside it")
+def table(scene: Scene, rows: list[dict[str, float | str | None]]) -> Table:
+    """The rows of a scene for people to read."""
+    result = Table(title=f"A {scene.name}")
     result.add_column("codec", no_wrap=True)
-    labels = [SOUND_METRICS[metric].label for metric in METRICS]
+    labels = [SOUND_METRICS[metric].label for metric in scene.metrics]
     for heading in ("setting", "bytes", "kbit/s", *labels, "encode s", "decode s"):
         result.add_column(heading, justify="right")
     for row in rows:
-        values = ["-" if row[metric] is None else f"{row[metric]:.3f}" for metric in METRICS]
+        values = ["-" if row[metric] is None else f"{row[metric]:.3f}" for metric in scene.metrics]
         result.add_row(str(row["codec"]), str(row["setting"]), f"{row['bytes']:,}", f"{row['kbps']:.2f}", *values,
                        f"{row['encode_s']:.2f}", f"{row['decode_s']:.2f}")
     return result

@@ -1,4 +1,4 @@
-"""Photos and a voice that every installation has, because gradio carries them."""
+"""Photos, a voice and music that every installation has, because gradio carries them."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +10,7 @@ from fewbits.errors import InputError
 TOWER = "media_assets/images/tower.jpg"  # 377 x 600: fine branches before a smooth sky
 STILL = "media_assets/images/groot.jpeg"  # 910 x 512: texture and blur
 VOICE = "media_assets/audio/cate_blanch.mp3"  # 8 s at 32 kHz: a woman speaks in a quiet room
+MUSIC = "media_assets/audio/sax.wav"  # 16 s at 48 kHz: a saxophone alone
 
 
 def photo(name: str) -> Image:
@@ -18,7 +19,7 @@ def photo(name: str) -> Image:
 
 
 def sound(name: str) -> Audio:
-    """The voice above, with one channel. Raises `InputError` if gradio is not installed or has dropped it."""
+    """The voice or music above, with one channel. Raises `InputError` if gradio is not installed or has dropped it."""
     return Audio.open(_path(name)).mono()
 
 

@@ -57,9 +57,21 @@ _ENTRIES = (
     ),
     Entry(
         name="speech", number=5, kind="audio", family="hierarchical", lossless=False,
-        about="speech at about 0.5 to 9 kbit/s: networks over an MDCT, exact entropy models, one set of weights",
+        about="speech at about 1.5 to 9 kbit/s: networks over an MDCT, exact entropy models, one set of weights",
         settings=(Field("quality", "u8", 0, 128), Field("gain", "u8", 0, 255)),
         factory="fewbits.codecs.audio.codec:SpeechCodec",
+    ),
+    Entry(
+        name="sound", number=6, kind="audio", family="hierarchical", lossless=False,
+        about="music and all other sounds at about 3 to 16 kbit/s a channel: `speech` at 24 kHz, trained for them",
+        settings=(Field("quality", "u8", 0, 128), Field("gain", "u8", 0, 255)),
+        factory="fewbits.codecs.audio.codec:GeneralCodec",
+    ),
+    Entry(
+        name="speech-vq", number=7, kind="audio", family="vector-quantised", lossless=False,
+        about="speech at about 0.3 to 5 kbit/s: `speech` with codebooks in place of rounding, to compare the two",
+        settings=(Field("quality", "u8", 0, 19), Field("gain", "u8", 0, 255)),
+        factory="fewbits.codecs.audio.codec:SpeechVqCodec",
     ),
 )
 _BY_NAME = {e.name: e for e in _ENTRIES}

@@ -130,13 +130,14 @@ def demo(
         "demo-output"
     ),
 ) -> None:
-    """Encode and decode a photo and a voice, beside classical codecs at about the same size."""
+    """Encode and decode photos, a voice and music, beside classical codecs at about the same size."""
     from fewbits.apps import demo, demo_sounds
 
     with progress_bar() as progress:
-        rows = list(demo_sounds.run(output, part_of(progress, 0, 2, "voice")))
-        groups = list(demo.run(output, part_of(progress, 1, 2, "photo")))
-    _print_tables([demo.table(groups), demo_sounds.table(rows)])
+        heard = [(scene, list(demo_sounds.run(scene, output, part_of(progress, number, 3, scene.name))))
+                 for number, scene in enumerate(demo_sounds.SCENES)]
+        groups = list(demo.run(output, part_of(progress, 2, 3, "photo")))
+    _print_tables([demo.table(groups), *(demo_sounds.table(scene, rows) for scene, rows in heard)])
     print(f"The files, and what they decode to, are in {output}/.")
 
 

@@ -219,7 +219,7 @@ class AudioCodec(SoundCodec):
 
 
 class SpeechCodec(AudioCodec):
-    """Speech at 16 kHz, at about 0.5 to 9 kbit/s."""
+    """Speech at 16 kHz, at about 1.5 to 9 kbit/s."""
 
     name = "speech"
     weights_path = WEIGHTS / "speech.safetensors"

@@ -62,19 +62,21 @@ def test_demo_of_sounds_leaves_files_that_match_its_table(
 ) -> None:
     voice = Audio(np.sin(np.arange(24000, dtype=np.float32)[None] / 20) / 4, 16000)
     monkeypatch.setattr(samples, "sound", lambda name: voice)
-    rows = list(demo_sounds.run(tmp_path))
-    assert [(row["codec"], row["setting"]) for row in rows] == [(n, s) for n, all_ in demo_sounds.POINTS for s in all_]
+    scene = demo_sounds.SCENES[0]
+    rows = list(demo_sounds.run(scene, tmp_path))
+    assert [(row["codec"], row["setting"]) for row in rows] == [(n, s) for n, all_ in scene.points for s in all_]
     for row in rows:
         path = next(p for p in tmp_path.glob(f"voice-{row['codec']}-{row['setting']}.*") if p.suffix != ".wav")
         assert row["bytes"] == path.stat().st_size
         assert row["kbps"] == pytest.approx(8 * row["bytes"] / 1500)
         assert Audio.open(path.with_suffix(".wav")).count == voice.count
-    assert demo_sounds.table(rows).row_count == len(rows)
+    assert demo_sounds.table(scene, rows).row_count == len(rows)
 
 
-def test_the_voice_is_there() -> None:
-    voice = samples.sound(samples.VOICE)
-    assert voice.channels == 1 and voice.seconds > 5
+def test_the_voice_and_the_music_are_there() -> None:
+    for name in (samples.VOICE, samples.MUSIC):
+        sound = samples.sound(name)
+        assert sound.channels == 1 and sound.seconds > 5
 
 
 def test_bench_measures_codecs_beside_rivals(storing_codec: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

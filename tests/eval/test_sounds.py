@@ -151,7 +151,7 @@ def test_progress_is_told(folder):
 
 
 @pytest.mark.parametrize("codecs, message", [
-    (["opus", "jpeg"], "no codec 'jpeg' for sounds; there are: speech, opus, opus-60, mp3, aac, flac"),
+    (["opus", "jpeg"], "no codec 'jpeg' for sounds; there are: speech, sound, speech-vq, opus, opus-60, mp3"),
     (["opus", "hyperprior"], "no codec 'hyperprior' for sounds"),
     (["speech@101"], "numbers from 0 to 100, not 101"),
     (["opus@"], "opus@20,40"),
@@ -186,7 +186,8 @@ def run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     whole = sounds.evaluate
     monkeypatch.setattr(sounds, "evaluate",
-                        lambda paths, codecs, effort, mono, progress: whole(paths, codecs, effort, QUICK, mono, progress))
+                        lambda paths, codecs, effort, mono, progress: whole(
+                            paths, codecs, effort, QUICK, mono, progress))
     return lambda *arguments: CliRunner().invoke(app, ["eval", *arguments])
 
 

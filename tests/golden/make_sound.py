@@ -1,4 +1,4 @@
-"""Makes a golden file of `speech`: NAME.fwb, NAME.flac (the decoded sound) and NAME.sha256 (of the latents)."""
+"""Makes a golden file of a codec for sound: NAME.fwb, NAME.flac (the sound) and NAME.sha256 (of the latents)."""
 
 import hashlib
 import sys
@@ -12,10 +12,10 @@ from fewbits.codecs.sound import Audio
 SECONDS = 2.5
 
 if __name__ == "__main__":
-    name = Path(sys.argv[1])
+    name, codec = Path(sys.argv[1]), sys.argv[2]
     voice = samples.sound(samples.VOICE)
     sound = Audio(voice.samples[:, : int(SECONDS * voice.rate)].copy(), voice.rate)
-    data = files.encode(sound, "speech", Target(quality=40)).data
+    data = files.encode(sound, codec, Target(quality=40)).data
     name.with_suffix(".fwb").write_bytes(data)
     files.decode(data).audio.save(name.with_suffix(".flac"))
     parsed = files.parse(data)
