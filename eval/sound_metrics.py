@@ -5,6 +5,7 @@ where it cannot be had. None of them is a listening test. PESQ, STOI, ESTOI and 
 of sounds longer than half a minute they give the mean over equal parts of at most that length.
 """
 
+import logging
 import math
 import operator
 from collections.abc import Callable, Iterator
@@ -177,6 +178,7 @@ def _visqol_judge(mode: str) -> Any:
     """`visqol.VisqolApi`, ready."""
     import visqol
 
+    logging.getLogger("visqol").setLevel(logging.ERROR)  # it tells of every part that is too short
     judge = visqol.VisqolApi()
     judge.create(mode, use_lattice_model=False)
     return judge
