@@ -74,8 +74,9 @@ def verify(
     with progress_bar() as progress:
         decoded = files.decode(data, progress=progress)
     media = decoded.media
-    count = "the section is" if decoded.sections == 1 else f"all {decoded.sections} sections are"
-    print(f"{file}: {count} intact and decodes to {_measured(media)}.")
+    one = decoded.sections == 1
+    verdict = "the section is intact and decodes" if one else f"all {decoded.sections} sections are intact and decode"
+    print(f"{file}: {verdict} to {_measured(media)}.")
     if against is not None:
         print(_compared_with(against, media, file))
 

@@ -163,7 +163,7 @@ def test_a_folder_of_pictures_and_sounds_takes_the_codec_of_each(run, sound: Aud
 def test_verify_compares_sounds(run, sound: Audio, tmp_path: Path) -> None:
     run("encode", "sound.wav")
     plain = run("verify", "sound.fwb").stdout
-    assert "all 3 sections are intact and decodes to 2.50 s of sound: 1 x 20,000 samples at 8000 Hz" in plain
+    assert "all 3 sections are intact and decode to 2.50 s of sound: 1 x 20,000 samples at 8000 Hz" in plain
     compared = run("verify", "sound.fwb", "--against", "sound.wav").stdout
     assert float(compared.split("SI-SDR")[1].split()[0]) > 30 and "mel distance" in compared
     assert run("decode", "sound.fwb", "-o", "same.wav").exit_code == 0
