@@ -43,9 +43,9 @@ def test_rate_and_likeness_rise_with_the_quality(voice: Audio, codec: str) -> No
     trips = [coded(voice, codec, quality=quality) for quality in QUALITIES]
     assert all(a < b for a, b in pairwise(len(data) for data, _ in trips))
     assert all(a > b for a, b in pairwise(mel_distance(voice, decoded) for _, decoded in trips))
-    if codec != "sound" and SOUND_METRICS["pesq_wb"].installed:
-        scores = [SOUND_METRICS["pesq_wb"].compute(voice, decoded) for _, decoded in trips]
-        assert all(a < b for a, b in pairwise(scores)) and scores[-1] > 2.5
+    if SOUND_METRICS["stoi"].installed:
+        scores = [SOUND_METRICS["stoi"].compute(voice, decoded) for _, decoded in trips]
+        assert all(a < b for a, b in pairwise(scores)) and scores[-1] > 0.85
 
 
 @CODECS
@@ -110,4 +110,5 @@ def test_stereo_surround_and_other_rates(voice: Audio, codec: str) -> None:
 def test_clipped_sound_keeps_its_level(voice: Audio, codec: str) -> None:
     clipped = Audio((8 * voice.samples).clip(-1, 1), voice.rate)
     decoded = coded(clipped, codec, quality=80)[1]
-    assert decoded.samples.std() == pytest.approx(clipped.samples.std(), rel=0.15)
+    strange = 0.35 if codec == "sound" else 0.15  # that one has learned from no voices
+    assert decoded.samples.std() == pytest.approx(clipped.samples.std(), rel=strange)
