@@ -78,7 +78,7 @@ def _file(codec: Contender[Audio], sound: Audio, setting: float) -> bytes:
 
 def table(scene: Scene, rows: list[dict[str, float | str | None]]) -> Table:
     """The rows of a scene for people to read."""
-    result = Table(title=f"A {scene.name}")
+    result = Table(title=f"A {scene.name}", collapse_padding=True, pad_edge=False)
     result.add_column("codec", no_wrap=True)
     labels = [SOUND_METRICS[metric].label for metric in scene.metrics]
     for heading in ("setting", "bytes", "kbit/s", *labels, "encode s", "decode s"):

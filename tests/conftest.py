@@ -59,11 +59,11 @@ def smooth_png(smooth_picture: np.ndarray, tmp_path: Path) -> Path:
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Callable[..., str]:
     """Runs a program in another process, in other surroundings and with a cache of its own, so that numba compiles for
-    them. `elsewhere(program, argument, NAME="value")` gives what it prints."""
-    def run(program: str, argument: Path, **surroundings: str) -> str:
+    them. `elsewhere(program, *arguments, NAME="value")` gives what it prints."""
+    def run(program: str, *arguments: Path, **surroundings: str) -> str:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path)} | surroundings
-        done = subprocess.run([sys.executable, "-c", program, str(argument)], env=environment, capture_output=True,
-                              text=True, check=True, cwd=tmp_path)
+        done = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], env=environment,
+                              capture_output=True, text=True, check=True, cwd=tmp_path)
         return done.stdout.strip()
 
     return run

@@ -31,10 +31,16 @@ def smooth() -> Callable[..., np.ndarray]:
 
 @pytest.fixture
 def latents_digest_elsewhere(elsewhere):
-    """The SHA-256 of the latents that another process decodes: `latents_digest_elsewhere(path, NAME="value")`."""
-    program = ("import hashlib, pathlib, sys; from fewbits.codecs import files;"
-               "parsed = files.parse(pathlib.Path(sys.argv[1]).read_bytes());"
-               "latents = parsed.codec.latents(parsed.stream, parsed.shape);"
-               "latents = latents[0] if isinstance(latents, tuple) else latents;"
-               "print(hashlib.sha256(latents.numpy().astype('<i2').tobytes()).hexdigest())")
-    return lambda path, **surroundings: elsewhere(program, path, **surroundings)
+    """The SHA-256 of the latents that another process decodes: `latents_digest_elsewhere(*paths, NAME="value")`, a line
+    for each path."""
+    program = """
+import hashlib, pathlib, sys
+from fewbits.codecs import files
+
+for path in sys.argv[1:]:
+    parsed = files.parse(pathlib.Path(path).read_bytes())
+    latents = parsed.codec.latents(parsed.stream, parsed.shape)
+    latents = latents[0] if isinstance(latents, tuple) else latents
+    print(hashlib.sha256(latents.numpy().astype("<i2").tobytes()).hexdigest())
+"""
+    return lambda *paths, **surroundings: elsewhere(program, *paths, **surroundings)
