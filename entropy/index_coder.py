@@ -25,15 +25,13 @@ def encode_indices(indices: np.ndarray, entries: int, primed: IndexPrior | None 
     Raises:
         ValueError: if an index is out of range or follows an unused one, or the prior is for another quantiser.
     """
-    symbols = _symbols(indices)
-    prior = primed or IndexPrior.cold(len(indices), entries)
-    return words_to_bytes(adaptive_rans.encode_intervals(index_mixing.intervals(symbols, entries, prior)))
+    return encode_and_estimate(indices, entries, primed)[0]
 
 
-def ideal_bits(indices: np.ndarray, entries: int, primed: IndexPrior | None = None) -> float:
-    """What the indices cost by the probabilities alone, in bits; arguments and errors as for `encode_indices`."""
-    prior = primed or IndexPrior.cold(len(indices), entries)
-    return adaptive_rans.bits_of(index_mixing.intervals(_symbols(indices), entries, prior))
+def encode_and_estimate(indices: np.ndarray, entries: int, primed: IndexPrior | None = None) -> tuple[bytes, float]:
+    """What `encode_indices` gives, and what the indices cost by the probabilities alone, in bits."""
+    intervals = index_mixing.intervals(_symbols(indices), entries, primed or IndexPrior.cold(len(indices), entries))
+    return words_to_bytes(adaptive_rans.encode_intervals(intervals)), adaptive_rans.bits_of(intervals)
 
 
 def decode_indices(data: bytes, stages: int, frames: int, entries: int, primed: IndexPrior | None = None) -> np.ndarray:

@@ -18,6 +18,10 @@ def _folder(path: Path) -> Path:
     return path
 
 
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, logs and weights.")
+]
+Minutes = Annotated[float, typer.Option(min=0.01, help="How long to train.")]
 Speech = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of clips of speech.", callback=_folder)]
 Photos = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of photos.", callback=_folder)]
 
@@ -25,10 +29,8 @@ Photos = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of photos
 @app.command()
 def hyperprior(
     data: Photos,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, logs and weights.")
-    ] = Path("runs/hyperprior"),
-    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 240.0,
+    output: Output = Path("runs/hyperprior"),
+    minutes: Minutes = 240.0,
     device: Device = "cpu",
 ) -> None:
     """Train the image codec `hyperprior`. A run that was interrupted goes on from its last checkpoint."""
@@ -82,10 +84,8 @@ def overfit(
 @app.command()
 def speech(
     data: Speech,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, logs and weights.")
-    ] = Path("runs/speech"),
-    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 75.0,
+    output: Output = Path("runs/speech"),
+    minutes: Minutes = 75.0,
     device: Device = "cpu",
 ) -> None:
     """Train the codec `speech`. A run that was interrupted goes on from its last checkpoint."""
@@ -95,10 +95,8 @@ def speech(
 @app.command()
 def sound(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder of clips of all sounds.", callback=_folder)],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, logs and weights.")
-    ] = Path("runs/sound"),
-    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 75.0,
+    output: Output = Path("runs/sound"),
+    minutes: Minutes = 75.0,
     device: Device = "cpu",
 ) -> None:
     """Train the codec `sound`. A run that was interrupted goes on from its last checkpoint."""
@@ -108,10 +106,8 @@ def sound(
 @app.command("speech-vq")
 def speech_vq(
     data: Speech,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, logs and weights.")
-    ] = Path("runs/speech-vq"),
-    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 25.0,
+    output: Output = Path("runs/speech-vq"),
+    minutes: Minutes = 25.0,
     device: Device = "cpu",
 ) -> None:
     """Train the codec `speech-vq`, from the weights of `speech` that are installed; an interrupted run goes on."""

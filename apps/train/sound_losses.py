@@ -112,13 +112,12 @@ def intelligibility_distance(source: Tensor, decoded: Tensor, rate: int) -> Tens
     window = 2 ** round(math.log2(0.0256 * rate))
     bank = third_octaves(window, rate).to(source.device)
     length = round(0.384 * rate / (window // 2))
-    a, b = ((bank @ (s.real.square() + s.imag.square()) + 1e-8).sqrt().unfold(2, length, length // 4) for s in
-            (spectrum(x, window) for x in (source, decoded)))  # (N, bands, parts, length)
+    powers = [bank @ (s.real.square() + s.imag.square()) for s in (spectrum(x, window) for x in (source, decoded))]
+    a, b = ((p + 1e-8).sqrt().unfold(2, length, length // 4) for p in powers)  # (N, bands, parts, length)
     b = torch.minimum(b * (a.norm(dim=3, keepdim=True) / b.norm(dim=3, keepdim=True)), a * (1 + 10**0.75))
     a, b = (x - x.mean(3, keepdim=True) for x in (a, b))
     correlation = (a * b).sum(3) / (a.norm(dim=3) * b.norm(dim=3) + 1e-6)
-    loud = bank @ spectrum(source, window).abs().square()
-    loud = loud.sum(1).unfold(1, length, length // 4).mean(2)
+    loud = powers[0].sum(1).unfold(1, length, length // 4).mean(2)
     counts = (loud > 1e-4 * loud.amax(1, keepdim=True)).float()
     return 1 - (correlation.mean(1) * counts).sum(1) / counts.sum(1).clamp(min=1)
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from fewbits.codecs.audio.config import VectorConfig
 from fewbits.codecs.audio.vector_model import VectorModel
-from fewbits.entropy.index_coder import UNUSED, decode_indices, encode_indices, ideal_bits
+from fewbits.entropy.index_coder import UNUSED, decode_indices, encode_and_estimate
 from fewbits.kernels.index_mixing import IndexPrior
 
 
@@ -40,8 +40,7 @@ class VectorCoder:
     def encode(self, latents: Tensor, code: int) -> tuple[bytes, float]:
         """See `BlockCoder`: the channels follow one another like further frames."""
         rows = self.indices(latents, code).transpose(0, 1).flatten(1).numpy()
-        return (encode_indices(rows, self.config.entries, self.prior),
-                ideal_bits(rows, self.config.entries, self.prior))
+        return encode_and_estimate(rows, self.config.entries, self.prior)
 
     def decode(self, data: bytes, channels: int, frames: int, code: int) -> Tensor:
         """See `BlockCoder`: the indices of the frames."""

@@ -1,5 +1,6 @@
 """The weights file of a codec with codebooks: float transforms, codebooks and the prior of the indices."""
 
+import copy
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -31,12 +32,12 @@ def load_vector_weights(path: Path, device: str) -> Weights:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             config = VectorConfig.from_metadata(file.metadata() or {})
-        model, on_cpu = VectorModel(config), VectorModel(config)
-        for each in (model, on_cpu):
-            load_floats(each, PARTS, tensors)
+        model = VectorModel(config).eval()
+        load_floats(model, PARTS, tensors)
         prior = IndexPrior(tensors[COUNTERS].numpy(), tensors[MIXING].numpy())
         prior.check(config.stages, config.entries)
-        coder = VectorCoder(on_cpu.eval(), prior, tensors[ERRORS])
+        coder = VectorCoder(model, prior, tensors[ERRORS])
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path} cannot be used as weights of a codec for sound: {error}.") from None
-    return Weights(config, model.to(device).eval(), coder)
+    # codebooks stay on the CPU
+    return Weights(config, model if device == "cpu" else copy.deepcopy(model).to(device), coder)
