@@ -14,9 +14,9 @@ class Span:
     size: int  # of the whole axis
 
     @classmethod
-    def around(cls, start: int, stop: int, halo: int, size: int) -> "Span":
-        """With up to `halo` on both sides."""
-        return cls(start, stop, max(start - halo, 0), min(stop + halo, size), size)
+    def around(cls, start: int, stop: int, halo: int, size: int, after: int | None = None) -> "Span":
+        """With up to `halo` on both sides, or up to `after` behind it where that is given."""
+        return cls(start, stop, max(start - halo, 0), min(stop + (halo if after is None else after), size), size)
 
     @property
     def inner(self) -> slice:

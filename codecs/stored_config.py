@@ -5,7 +5,7 @@ from typing import Any, Self
 
 
 class StoredConfig:
-    """Of a frozen dataclass whose fields are numbers: to and from the string map that safetensors stores."""
+    """Of a frozen dataclass whose fields are numbers or bools: to and from the string map that safetensors stores."""
 
     def to_metadata(self) -> dict[str, str]:
         """The configuration as the string map that safetensors stores beside weights."""
@@ -16,5 +16,11 @@ class StoredConfig:
     def from_metadata(cls, metadata: dict[str, str]) -> Self:
         """Inverse of `to_metadata`; ignores entries that are no field. Raises `ValueError` for what is no number."""
         fields: dict[str, Any] = getattr(cls, "__dataclass_fields__")  # noqa: B009 known to dataclasses only
-        return cls(**{name: float(value) if fields[name].type in (float, "float") else int(value)
-                      for name, value in metadata.items() if name in fields})
+        return cls(**{name: _TYPES[fields[name].type](value) for name, value in metadata.items() if name in fields})
+
+
+def _bool(value: str) -> bool:
+    return {"True": True, "False": False}[value]
+
+
+_TYPES = {int: int, float: float, bool: _bool}

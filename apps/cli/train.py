@@ -103,6 +103,17 @@ def sound(
     _train_audio("sound", data, output, minutes, device)
 
 
+@app.command("speech-live")
+def speech_live(
+    data: Speech,
+    output: Output = Path("runs/speech-live"),
+    minutes: Minutes = 60.0,
+    device: Device = "cpu",
+) -> None:
+    """Train the codec `speech-live`, from the weights of `speech` that are installed; an interrupted run goes on."""
+    _train_audio("speech-live", data, output, minutes, device)
+
+
 @app.command("speech-vq")
 def speech_vq(
     data: Speech,
@@ -127,6 +138,11 @@ def _train_audio(codec: str, data: Path, output: Path, minutes: float, device: s
     if codec == "speech-vq":
         run = audio_vector.VectorRun(SpeechCodec.weights_path, audio_vector.schedule(minutes), device)
         export = audio_export.export_vector
+    elif codec == "speech-live":
+        # the level of live speech is not known beforehand
+        schedule = audio.Schedule(minutes, level_spread=12.0)
+        run = audio_scalar.ScalarRun(audio_scalar.RECIPES[codec], schedule, device, start=SpeechCodec.weights_path)
+        export = audio_export.export_scalar
     else:
         run = audio_scalar.ScalarRun(audio_scalar.RECIPES[codec], audio.Schedule(minutes), device)
         export = audio_export.export_scalar

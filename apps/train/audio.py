@@ -31,6 +31,7 @@ from fewbits.eval.sound_metrics import SOUND_METRICS
 SAVE_EVERY = 600  # seconds between checkpoints, each validated
 VALIDATION_QUALITIES = (0.0, 25.0, 50.0, 75.0, 100.0)
 VALIDATION_SECONDS = 6  # of each clip
+CROP = 95  # hops of a sound that is trained with
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class Run(ABC):
     def train_step(self, clips: list[np.ndarray]) -> dict[str, float]:
         """One update; what it measured."""
         schedule = self.schedule
-        crop = (self.config.BLOCK - 1) * self.config.hop
+        crop = CROP * self.config.hop
         source = random_batch(clips, schedule.batch, crop, schedule.level_spread, self.random).to(self.device)
         loss, measured = self.loss(source)
         for parameter in self.model.parameters():

@@ -11,16 +11,20 @@ should.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fewbits.apps.train.audio import SOUND_DISTORTION, SPEECH_DISTORTION, Distortion, Run, Schedule
 from fewbits.apps.train.optimisation import begin_integer_stage
-from fewbits.codecs.audio.config import SOUND, SPEECH, AudioConfig
-from fewbits.codecs.audio.model import AudioModel
+from fewbits.codecs.audio.config import SOUND, SPEECH, SPEECH_LIVE, AudioConfig
+from fewbits.codecs.audio.model import AudioModel, TransformModel
+from fewbits.codecs.audio.transforms import FrameConvolution
+from fewbits.codecs.audio.weights import load_weights
 from fewbits.codecs.levels import level_weights
 
 
@@ -43,6 +47,7 @@ class Recipe:
 
 RECIPES = {
     "speech": Recipe(SPEECH, SPEECH_DISTORTION, (1.5, 9.0), (0.3, 0.02), (0.005, 3.0)),
+    "speech-live": Recipe(SPEECH_LIVE, SPEECH_DISTORTION, (2.0, 10.0), (0.3, 0.02), (0.005, 3.0)),
     "sound": Recipe(SOUND, SOUND_DISTORTION, (3.0, 16.0), (0.15, 0.01), (0.002, 3.0)),
 }
 
@@ -72,11 +77,19 @@ class Multipliers:
 
 
 class ScalarRun(Run):
-    """A run of a recipe."""
+    """A run of a recipe.
 
-    def __init__(self, recipe: Recipe, schedule: Schedule, device: str = "cpu", seed: int = 0) -> None:
+    Args:
+        start: a weights file whose transforms to begin with; from the MDCT alone where there is none.
+    """
+
+    def __init__(self, recipe: Recipe, schedule: Schedule, device: str = "cpu", seed: int = 0,
+                 start: Path | None = None) -> None:
         torch.manual_seed(seed)
-        super().__init__(AudioModel(recipe.config), recipe.config, recipe.distortion, schedule, device, seed)
+        model = AudioModel(recipe.config)
+        if start is not None:
+            begin_with(model, load_weights(start, "cpu").model)
+        super().__init__(model, recipe.config, recipe.distortion, schedule, device, seed)
         self.multipliers = Multipliers(recipe, schedule.steering)
 
     def prepare(self, clips: list[np.ndarray], report: Callable[[str], None]) -> None:
@@ -110,3 +123,15 @@ class ScalarRun(Run):
         self.multipliers.logs = state["multipliers"]
         for model in (self.model, self.averaged):
             model.entropy_model.simulated = state["simulated"]
+
+
+@torch.no_grad()
+def begin_with(model: TransformModel, trained: TransformModel) -> None:
+    """Takes over the transforms of a trained model; where `model` is causal, convolutions forget what lies ahead."""
+    for name, taken in trained.named_modules():
+        if not isinstance(taken, FrameConvolution):
+            continue
+        if ahead := taken.margins[1] - model.get_submodule(name).margins[1]:
+            taken.weight.copy_(F.pad(taken.weight[:, :, :-ahead], (ahead, 0)))
+    for part in ("analysis", "synthesis", "log_gain"):
+        model.get_submodule(part).load_state_dict(trained.get_submodule(part).state_dict())

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewbits.apps.train.audio import SPEECH_DISTORTION, Run, Schedule
+from fewbits.apps.train.audio import CROP, SPEECH_DISTORTION, Run, Schedule
 from fewbits.apps.train.sounds import random_batch
 from fewbits.codecs.audio.config import TransformConfig, VectorConfig
 from fewbits.codecs.audio.vector_model import VectorModel
@@ -54,8 +54,7 @@ class VectorRun(Run):
         """Codebooks begin by k-means on the latents of random blocks."""
         if self.step:
             return
-        source = random_batch(clips, START_BLOCKS, (self.config.BLOCK - 1) * self.config.hop,
-                              self.schedule.level_spread, self.random)
+        source = random_batch(clips, START_BLOCKS, CROP * self.config.hop, self.schedule.level_spread, self.random)
         levels = self.model.level_weights(self.model.quantiser.random_stages(START_BLOCKS).cpu()).to(self.device)
         latents = [self.model.to_latents(part[None].to(self.device), level[None])
                    for part, level in zip(source, levels, strict=True)]

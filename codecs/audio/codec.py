@@ -30,7 +30,6 @@ WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_QUALITY = 50.0
 GAIN_ZERO, GAINS_PER_OCTAVE = 128, 8  # the header's gain: 1/8 of a doubling from the level that the model is used to
 USUAL_LEVEL = 0.07  # root mean square of the samples that the model was trained with
-LEVEL_SECONDS = 60  # at the beginning, which the level is measured in: a sound may come through a pipe
 SILENCE = 2.0**-16  # samples below this are 0 with 16 bits
 
 
@@ -53,8 +52,12 @@ class AudioCodec(SoundCodec):
     """A lossy codec for sound: MDCT, networks over frames, and latents that a `BlockCoder` turns into bytes.
 
     Sounds are resampled to the model's rate and back, and of both only what a few blocks see is in memory. Two channels
-    are coded as their mean and half their difference, others one by one. A section holds a block of 96 frames of all
+    are coded as their mean and half their difference, others one by one. A section holds a block of frames of all
     channels, and no byte where all are silent.
+
+    Attributes:
+        level_seconds: at the beginning, which the level is measured in: a sound may come through a pipe. Without any,
+            sounds are taken as they are.
 
     Args:
         device: where the float transforms run; everything that decides a probability runs on the CPU.
@@ -62,6 +65,7 @@ class AudioCodec(SoundCodec):
 
     kind, family, lossless = "audio", "hierarchical", False
     weights_path: ClassVar[Path]
+    level_seconds: ClassVar[int] = 30
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
@@ -83,7 +87,7 @@ class AudioCodec(SoundCodec):
         config, source = self._weights.config, Cleaned(media)
         length = fitting_count(media.count, media.rate, config.rate)
         check_resampled(length * media.channels, config.rate)
-        total = -(-_frames(config, length) // config.BLOCK)
+        total = -(-_frames(config, length) // config.block)
         code, notice = self._choose(source, target, progress)
         blocks = []
         for block in self._blocks(source, code):
@@ -95,7 +99,7 @@ class AudioCodec(SoundCodec):
     def encode_blocks(self, source: SoundSource, quality: float = DEFAULT_QUALITY) -> Iterator[Block]:
         """Codes a sound while it is heard: what `encode` gives, each block as soon as what it sees is there.
 
-        Before the first block, the level is measured over as much as `LEVEL_SECONDS`. The source is read once.
+        Before the first block, the level is measured over as much as `level_seconds`. The source is read once.
 
         Args:
             quality: 0 (smallest) to 100 (best).
@@ -133,14 +137,15 @@ class AudioCodec(SoundCodec):
         levels, gain = _level(self._weights, self.device, code)
         chunks = resampled(source.chunks(), source.channels, source.rate, config.rate)
         planes = Window(_to_planes(torch.from_numpy(chunk)) for chunk in chunks)
-        gain_code = _gain_code(planes.part(0, config.rate * LEVEL_SECONDS))
+        beginning = self.level_seconds * config.rate
+        gain_code = _gain_code(planes.part(0, beginning)) if beginning else GAIN_ZERO
         settings = {"quality": code, "gain": gain_code}
-        for start in count(0, config.BLOCK):
+        for start in count(0, config.block):
             # frames that there are, or more than this block sees
-            frames = _frames(config, planes.reach((start + config.BLOCK + config.halo) * config.hop))
+            frames = _frames(config, planes.reach((start + config.block + config.halo_after) * config.hop))
             if start >= frames:
                 return
-            span = Span.around(start, min(start + config.BLOCK, frames), config.halo, frames)
+            span = Span.around(start, min(start + config.block, frames), config.halo_before, frames, config.halo_after)
             samples = _seen(planes, span.outer_start, span.outer_stop, config.hop)
             own = samples[:, (span.start - span.outer_start) * config.hop :][:, : (span.stop - start + 1) * config.hop]
             audible = (own.abs() >= SILENCE).any(1)
@@ -175,7 +180,7 @@ class AudioCodec(SoundCodec):
         if length * shape["channels"] > MAX_SAMPLES:
             raise LimitError(f"At {config.rate} Hz the sound has {length * shape['channels']} samples, more than the "
                              f"limit of {MAX_SAMPLES}.")
-        cut = spans(_frames(config, length), config.BLOCK, 0)
+        cut = spans(_frames(config, length), config.block, 0)
         if len(stream.sections) != len(cut):
             raise DamagedError(f"The sound needs {len(cut)} sections, the file has {len(stream.sections)}.")
         return cut
@@ -201,20 +206,20 @@ class AudioCodec(SoundCodec):
         levels, gain = _level(self._weights, self.device, stream.settings["quality"])
         first, second = tee(self._latents(stream, cut, channels))
         every, every_heard = Window(integers for integers, _ in first), Window(heard for _, heard in second)
-        hops = spans(frames - 1, config.BLOCK, 0)
-        for number, span in enumerate(hops):
-            # a hop of samples needs the frame at its end too
-            seen = Span.around(span.start, span.stop + 1, config.halo, frames)
+        for number, span in enumerate(cut):
+            # a hop of samples lies between two frames, so that the first of them waits for the next block
+            first_frame = max(span.start - 1, 0)
+            seen = Span.around(first_frame, span.stop, config.halo_before, frames, config.halo_after)
             integers = every.part(seen.outer_start, seen.outer_stop)
             heard = every_heard.part(seen.outer_start, seen.outer_stop)
-            samples = torch.zeros(channels, (span.stop - span.start) * config.hop)
+            samples = torch.zeros(channels, (span.stop - 1 - first_frame) * config.hop)
             if heard[:, seen.inner].any():
                 steps = self._weights.coder.dequantise(integers).to(self.device)
                 steps *= heard[:, None].to(self.device)
                 coefficients = model.synthesis(steps, gain, levels)[:, :, seen.inner].cpu()
                 coefficients *= heard[:, None, seen.inner]
                 samples = model.mdct.inverse(coefficients.to(self.device)).cpu()
-            progress((number + 1) / len(hops), "decoding")
+            progress((number + 1) / len(cut), "decoding")
             yield samples * _unit(stream.settings["gain"])
 
 
@@ -223,6 +228,18 @@ class SpeechCodec(AudioCodec):
 
     name = "speech"
     weights_path = WEIGHTS / "speech.safetensors"
+
+
+class LiveSpeechCodec(AudioCodec):
+    """Speech at 16 kHz while it is spoken, at about 2 to 10 kbit/s: a sample can be heard 0.34 s later at most.
+
+    Its networks see the past alone, a block has 16 frames (0.32 s), a sample lies between two frames (0.02 s), and the
+    level is taken as it is.
+    """
+
+    name = "speech-live"
+    weights_path = WEIGHTS / "speech-live.safetensors"
+    level_seconds = 0
 
 
 class SpeechVqCodec(AudioCodec):

@@ -20,13 +20,18 @@ class TransformConfig(StoredConfig):
     blocks: int = 6  # of analysis and of synthesis
     levels: int = 9  # trained operating points; quality interpolates between them
     decades: int = 3  # powers of ten below 1 that sizes of coefficients are told apart in
-
-    BLOCK = 96  # frames that are coded independently of others
+    block: int = 96  # frames that are coded independently of others
+    causal: bool = False  # whether analysis and synthesis see no frame after their own
 
     @property
-    def halo(self) -> int:
-        """Frames on either side that analysis and synthesis see."""
-        return 3 * self.blocks + 1
+    def halo_before(self) -> int:
+        """Frames before its own that analysis, and synthesis, see for a frame."""
+        return 6 * self.blocks + 2 if self.causal else 3 * self.blocks + 1
+
+    @property
+    def halo_after(self) -> int:
+        """Frames after its own."""
+        return 0 if self.causal else self.halo_before
 
 
 @dataclass(frozen=True)
@@ -50,4 +55,5 @@ class VectorConfig(TransformConfig):
 
 
 SPEECH = AudioConfig()
+SPEECH_LIVE = AudioConfig(block=16, causal=True)
 SOUND = AudioConfig(rate=24000, hop=480, latents=160, decades=5)  # music has quiet parts far below its loud ones

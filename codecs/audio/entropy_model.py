@@ -114,7 +114,7 @@ class EntropyModel(nn.Module):
         """Quantises latents as the codec does and measures their rate, in training with the slopes of uniform noise.
 
         Args:
-            latents: (N, K, T) in steps; T at most `AudioConfig.BLOCK`.
+            latents: (N, K, T) in steps; T at most `AudioConfig.block`.
 
         Returns:
             Quantised latents (N, K, T) and bits (N,).

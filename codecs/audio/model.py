@@ -49,11 +49,20 @@ class AudioModel(TransformModel):
         """Decoded samples (N, S), and bits (N,).
 
         Args:
-            samples: (N, S) at the model's rate, S a multiple of the hop, of one block at most.
+            samples: (N, S) at the model's rate, S a multiple of the hop.
             quality: (N,) in [0, 100].
         """
         levels = level_weights(quality, self.config.levels)
         latents = self.to_latents(samples, levels)
         with torch.autocast(samples.device.type, enabled=False):
-            decoded, bits = self.entropy_model(latents.float(), levels)
+            decoded, bits = self._coded(latents.float(), levels)
         return self.to_samples(decoded, levels), bits
+
+    def _coded(self, latents: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+        """What `EntropyModel` gives, of latents (N, K, T) of as many blocks as need be."""
+        count, whole = len(latents), latents.shape[2] // self.config.block
+        blocks = latents[:, :, : whole * self.config.block].unflatten(2, (whole, self.config.block)).transpose(1, 2)
+        decoded, bits = self.entropy_model(blocks.flatten(0, 1), levels.repeat_interleave(whole, 0))
+        decoded = decoded.unflatten(0, (count, whole)).transpose(1, 2).flatten(2)
+        last, last_bits = self.entropy_model(latents[:, :, whole * self.config.block :], levels)
+        return torch.cat([decoded, last], 2), bits.unflatten(0, (count, whole)).sum(1) + last_bits

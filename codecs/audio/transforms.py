@@ -6,7 +6,21 @@ from torch.nn import functional as F
 
 from fewbits.codecs.audio.config import TransformConfig
 
-_REACH = 3  # frames on either side that a block sees
+
+class FrameConvolution(nn.Conv1d):
+    """A convolution over as many frames before as after, or, where causal, over as many before alone.
+
+    Args:
+        size: frames that it sees, its own among them.
+    """
+
+    def __init__(self, inputs: int, outputs: int, size: int, causal: bool, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, size, groups=groups)
+        self.margins = (size - 1, 0) if causal else (size // 2, size // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, T) to (N, outputs, T); frames outside count as 0."""
+        return super().forward(F.pad(x, self.margins))
 
 
 class Block(nn.Module):
@@ -18,7 +32,7 @@ class Block(nn.Module):
     def __init__(self, config: TransformConfig) -> None:
         super().__init__()
         width = config.width
-        self.depthwise = nn.Conv1d(width, width, 2 * _REACH + 1, padding=_REACH, groups=width)
+        self.depthwise = FrameConvolution(width, width, 7, config.causal, groups=width)
         self.norm = nn.LayerNorm(width)
         self.film = nn.Linear(config.levels, 2 * width)
         self.up, self.down = nn.Linear(width, config.hidden), nn.Linear(config.hidden, width)
@@ -42,7 +56,7 @@ class Analysis(nn.Module):
     def __init__(self, config: TransformConfig) -> None:
         super().__init__()
         self.decades = config.decades
-        self.enter = nn.Conv1d(2 * config.hop, config.width, 3, padding=1)
+        self.enter = FrameConvolution(2 * config.hop, config.width, 3, config.causal)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.leave = nn.Conv1d(config.width, config.latents, 1)
         self.skip = nn.Conv1d(config.hop, config.latents, 1, bias=False)
@@ -69,7 +83,7 @@ class Synthesis(nn.Module):
 
     def __init__(self, config: TransformConfig) -> None:
         super().__init__()
-        self.enter = nn.Conv1d(config.latents, config.width, 3, padding=1)
+        self.enter = FrameConvolution(config.latents, config.width, 3, config.causal)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.leave = nn.Conv1d(config.width, 2 * config.hop, 1)
         self.skip = nn.Conv1d(config.latents, config.hop, 1, bias=False)

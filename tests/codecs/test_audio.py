@@ -5,13 +5,14 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from fewbits.codecs.audio.codec import GAIN_ZERO, LEVEL_SECONDS, AudioCodec
+from fewbits.codecs.audio.codec import GAIN_ZERO, AudioCodec
 from fewbits.codecs.audio.config import AudioConfig
 from fewbits.codecs.audio.entropy_model import PASSES, laplace_bits
 from fewbits.codecs.audio.exact_networks import ExactNetworks
@@ -32,8 +33,15 @@ from fewbits.errors import DamagedError, InputError, LimitError, StreamError, We
 CONFIG = AudioConfig(latents=16, width=16, hidden=24, blocks=2, levels=3, context_hidden=16)
 
 
+LIVE_CONFIG = replace(CONFIG, block=16, causal=True)
+
+
 class SmallCodec(AudioCodec):
     name = "small"
+
+
+class SmallLiveCodec(AudioCodec):
+    name, level_seconds = "small-live", 0
 
 
 class InChunks(SoundSource):
@@ -57,14 +65,14 @@ class InChunks(SoundSource):
             yield chunk
 
 
-def small_model() -> AudioModel:
+def small_model(config: AudioConfig = CONFIG) -> AudioModel:
     """A model with random weights whose integer networks are calibrated."""
     torch.manual_seed(0)
-    model = AudioModel(CONFIG).train()
+    model = AudioModel(config).train()
     for head in [half.mean for half in (*model.entropy_model.first, *model.entropy_model.second)]:
         torch.nn.init.normal_(head.operation.weight, std=0.1)  # so that contexts matter
     for _ in range(3):
-        model(0.07 * torch.randn(2, 95 * CONFIG.hop), torch.tensor([10.0, 80.0]))
+        model(0.07 * torch.randn(2, 95 * config.hop), torch.tensor([10.0, 80.0]))
     for module in model.modules():
         if isinstance(module, QuantisableLayer):
             module.calibrate()
@@ -79,11 +87,19 @@ def model() -> AudioModel:
 
 @pytest.fixture(scope="module")
 def codec(model: AudioModel, tmp_path_factory: pytest.TempPathFactory) -> AudioCodec:
-    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    return with_weights(SmallCodec, model, tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def live_codec(tmp_path_factory: pytest.TempPathFactory) -> AudioCodec:
+    return with_weights(SmallLiveCodec, small_model(LIVE_CONFIG), tmp_path_factory.mktemp("weights"))
+
+
+def with_weights(codec: type[AudioCodec], model: AudioModel, folder: Path) -> AudioCodec:
+    codec.weights_path = folder / "small.safetensors"
     tables = laplace_scale_tables(table_scales())
-    save_weights(path, model, ExactNetworks.from_trained(model.entropy_model), tables, {})
-    SmallCodec.weights_path = path
-    return SmallCodec()
+    save_weights(codec.weights_path, model, ExactNetworks.from_trained(model.entropy_model), tables, {})
+    return codec()
 
 
 def noise(channels: int, count: int, rate: int = 16000, level: float = 0.05) -> Audio:
@@ -192,7 +208,7 @@ def test_chunks_change_nothing(codec: AudioCodec, channels: int, count: int, rat
     assert [block.section for block in blocks] == whole.sections
     assert all(block.settings == whole.settings for block in blocks)
     chunks = list(codec.decode_chunks(whole, shape_of(sound)))
-    assert len(chunks) > 1 or count <= CONFIG.BLOCK * CONFIG.hop
+    assert len(chunks) > 1 or count <= CONFIG.block * CONFIG.hop
     assert np.array_equal(np.concatenate(chunks, axis=1), decoded(codec, sound, whole).samples)
 
 
@@ -205,18 +221,42 @@ def test_chunks_change_nothing_where_a_size_is_aimed_at(codec: AudioCodec) -> No
 
 @pytest.mark.parametrize("rate", [16000, 48000])
 def test_live_sound_is_coded_while_it_is_heard(codec: AudioCodec, rate: int) -> None:
-    sound, seen = noise(1, 70 * rate, rate), (CONFIG.BLOCK + CONFIG.halo) * CONFIG.hop / CONFIG.rate
+    sound, seen = noise(1, 40 * rate, rate), (CONFIG.block + CONFIG.halo_after) * CONFIG.hop / CONFIG.rate
     source = InChunks(sound, rate // 100)
     blocks = codec.encode_blocks(source)
     next(blocks)
-    assert source.heard / rate <= LEVEL_SECONDS + 0.1
+    assert source.heard / rate <= codec.level_seconds + 0.1
     for number, _ in enumerate(blocks, 1):
-        assert source.heard / rate <= max(LEVEL_SECONDS, number * CONFIG.BLOCK * CONFIG.hop / CONFIG.rate + seen) + 0.1
+        waited = number * CONFIG.block * CONFIG.hop / CONFIG.rate + seen
+        assert source.heard / rate <= max(codec.level_seconds, waited) + 0.1
     assert source.heard == sound.count
 
 
+@pytest.mark.parametrize("count", [1, 16 * 320, 16 * 320 + 1, 50_001])
+def test_live_blocks_come_after_their_own_samples_and_are_heard_without_those_to_come(
+        live_codec: AudioCodec, count: int) -> None:
+    sound, block = noise(1, count), LIVE_CONFIG.block * LIVE_CONFIG.hop
+    source, whole = InChunks(sound, 160), live_codec.encode(sound)
+    everything = decoded(live_codec, sound, whole).samples[0]
+    for number, coded in enumerate(live_codec.encode_blocks(source), 1):
+        assert source.heard <= number * block and coded.section == whole.sections[number - 1]
+        known = [*whole.sections[:number], *[None] * (len(whole.sections) - number)]
+        heard = number * block - LIVE_CONFIG.hop
+        now = decoded(live_codec, sound, Stream(whole.settings, known)).samples[0]
+        assert np.array_equal(now[:heard], everything[:heard])
+
+
+def test_the_estimate_of_a_live_model_counts_its_blocks(live_codec: AudioCodec) -> None:
+    sound, code = noise(1, 95 * 320), 8
+    quality = torch.tensor([100.0 * code / live_codec._weights.coder.qualities])
+    with torch.no_grad():
+        _, bits = small_model(LIVE_CONFIG)(torch.from_numpy(sound.samples), quality)
+    blocks = list(live_codec.encode_blocks(sound, float(quality)))
+    assert sum(block.estimate_bits for block in blocks) == pytest.approx(float(bits), rel=0.02)
+
+
 def test_a_source_that_breaks_off_is_an_input_error(codec: AudioCodec) -> None:
-    source = InChunks(noise(1, 16000 * 70), 16000, lasts=16000 * 65)
+    source = InChunks(noise(1, 16000 * 40), 16000, lasts=16000 * 35)
     with pytest.raises(InputError, match="line is dead"):
         codec.encode(source)
     blocks = codec.encode_blocks(source)
@@ -322,7 +362,7 @@ def test_damaged_blocks_are_silent_and_the_others_as_before(codec: AudioCodec) -
     whole = decoded(codec, sound, stream).samples[0]
     sections = [None if number == 1 else section for number, section in enumerate(stream.sections)]
     hurt = decoded(codec, sound, Stream(stream.settings, sections))
-    block, reach = CONFIG.BLOCK * CONFIG.hop, (CONFIG.halo + 1) * CONFIG.hop
+    block, reach = CONFIG.block * CONFIG.hop, (CONFIG.halo_after + 1) * CONFIG.hop
     assert not hurt.samples[0, block + CONFIG.hop : 2 * block - CONFIG.hop].any()
     assert np.array_equal(hurt.samples[0, 2 * block + reach :], whole[2 * block + reach :])
     assert np.array_equal(hurt.samples[0, : block - reach], whole[: block - reach])
