@@ -73,6 +73,12 @@ _ENTRIES = (
         settings=(Field("quality", "u8", 0, 19), Field("gain", "u8", 0, 255)),
         factory="fewbits.codecs.audio.codec:SpeechVqCodec",
     ),
+    Entry(
+        name="speech-live", number=8, kind="audio", family="hierarchical", lossless=False,
+        about="speech while it is spoken, heard 0.34 s later: `speech` with networks that see the past alone",
+        settings=(Field("quality", "u8", 0, 128), Field("gain", "u8", 0, 255)),
+        factory="fewbits.codecs.audio.codec:LiveSpeechCodec",
+    ),
 )
 _BY_NAME = {e.name: e for e in _ENTRIES}
 _BY_NUMBER = {e.number: e for e in _ENTRIES}
