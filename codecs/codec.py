@@ -23,10 +23,10 @@ class Target:
 
     Attributes:
         quality: 0 (smallest file) to 100 (best).
-        bits_per_pixel, kbps, size: rate aims: of pictures, of sounds in 1000 bits for each second, and of the whole
-            file in bytes. A codec is asked for a size alone, and that is of its sections, counted as
+        bits_per_pixel, kbps, size: rate aims: of pictures and films, of sounds and films in 1000 bits for each second,
+            and of the whole file in bytes. A codec is asked for a size alone, and that is of its sections, counted as
             `fewbits.entropy.container.size_of_sections` does.
-        psnr: distortion aim in dB, of pictures.
+        psnr: distortion aim in dB, of pictures and films.
         effort: 1 (fastest) to 9 (slowest).
         tune: what the picture is coded for, "psnr" or "msssim". An aim of PSNR stays one; codecs with weights for
             PSNR alone say so in a notice.

@@ -1,23 +1,28 @@
 """Media to the bytes of a `.fwb` file and back: registry and container put together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from fewbits.codecs import kinds, registry
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
+from fewbits.codecs.film import MAX_VIDEO_PIXELS, Positions, Video, VideoCodec, colour_in, rate_in
 from fewbits.codecs.image_set import ImageSetCodec
 from fewbits.codecs.kinds import Media, MediaSource
 from fewbits.codecs.media import MAX_PIXELS, Image
 from fewbits.codecs.sound import MAX_SAMPLES, Audio, SoundCodec
 from fewbits.codecs.sound_source import SoundSource
+from fewbits.codecs.sound_track import CopiedSound, SoundTrack
+from fewbits.codecs.video_source import VideoSource, check_rate
 from fewbits.entropy import container
 from fewbits.entropy.deflate import deflate, inflate
-from fewbits.errors import DamagedError, FewbitsError, InputError
+from fewbits.errors import DamagedError, FewbitsError, InputError, StreamError
 
 MAX_PROFILE = 1 << 24  # bytes of a colour profile
+COPY, NO_SOUND = "copy", "none"  # what becomes of the sound of a film, where it is not coded
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Decoded:
     """A decoded file.
 
     Attributes:
-        media: the picture, the set of images, or the sound.
+        media: the picture, the set of images, the sound or the film.
         damaged: numbers of the sections that were damaged and left out.
         sections: how many sections the file has.
     """
@@ -66,22 +71,30 @@ class Decoded:
         return self.media
 
     @property
+    def video(self) -> Video:
+        """The film. Raises `InputError` if the file holds something else."""
+        if not isinstance(self.media, Video):
+            raise InputError(f"The file holds {self._in_words}, not a film.")
+        return self.media
+
+    @property
     def _in_words(self) -> str:
-        return kinds.IN_WORDS[kinds.kind_of(self.media)]
+        return kinds.in_words(self.media)
 
 
-def encode(media: MediaSource, codec: str | None = None, target: Target = Target(), *, device: str = "cpu",
-           progress: Progress = no_progress) -> Encoded:
+def encode(media: MediaSource, codec: str | None = None, target: Target = Target(), *, audio: str | None = None,
+           device: str = "cpu", progress: Progress = no_progress) -> Encoded:
     """Codes media into a file. What a lossless codec has made is decoded and compared, unless the target says no.
 
-    A sound is read while it is coded, several times where a rate is aimed at.
+    Sounds and films are read while they are coded, several times where a rate is aimed at.
 
     Args:
         codec: its name; None for the usual codec of the media's kind.
+        audio: of films, what becomes of the sound: "copy" (as it is; also None), "none", or the name of a codec.
 
     Raises:
         InputError: for unknown codecs, media that the codec cannot take, aims that it or they cannot have, and sounds
-            that cannot be read.
+            and films that cannot be read.
         WeightsError: if the codec's weights are missing.
         FewbitsError: if a lossless codec does not give the media back.
     """
@@ -91,9 +104,11 @@ def encode(media: MediaSource, codec: str | None = None, target: Target = Target
         raise InputError(f"The codec {entry.name} is lossless: leave out quality, size and PSNR, which cannot be "
                          "chosen.")
     kinds.check_target(target, entry.kind)
+    if audio is not None and entry.kind != "video":
+        raise InputError(f"What becomes of the sound can be chosen for films, not for {kinds.in_words(media)}.")
     verify = entry.lossless and target.verify
     instance = registry.create(entry.name, device).for_media(media, target)
-    extras = _profile_section(media)
+    extras, said = _extra_sections(media, audio, device)
 
     def file_of(settings: dict[str, int], sections: list[bytes]) -> bytes:
         fields = kinds.fields_of(media, bool(extras))
@@ -101,19 +116,45 @@ def encode(media: MediaSource, codec: str | None = None, target: Target = Target
         return container.write(header, entry.settings, extras + sections)
 
     overhead = len(file_of({f.name: f.low for f in entry.settings}, [b""]))
+    aim = _section_target(target, media, overhead)
     first, second = _halves(progress) if verify else (progress, no_progress)
-    stream = instance.encode(media, _section_target(target, media, overhead), first)
+    stream = instance.encode(media, aim, first)
     data = file_of(stream.settings, [s for s in stream.sections if s is not None])
     if verify:
         _verify(data, media, device, second)
-    return Encoded(data, stream.estimate_bits, stream.notices, stream.settings)
+    return Encoded(data, stream.estimate_bits, said + stream.notices, stream.settings)
 
 
-def _profile_section(media: MediaSource) -> list[bytes]:
-    """The section of the colour profile, where there is one."""
+def _extra_sections(media: MediaSource, audio: str | None, device: str) -> tuple[list[bytes], tuple[str, ...]]:
+    """The section of the colour profile or of a film's sound, where there is one, and sentences for the user."""
+    if isinstance(media, VideoSource):
+        track, notices = _track(media, audio or COPY, device)
+        return ([track.data] if track else []), media.notices + notices
     if isinstance(media, Image) and media.icc_profile:
-        return [deflate(media.icc_profile)]
-    return []
+        return [deflate(media.icc_profile)], ()
+    return [], ()
+
+
+def _track(film: VideoSource, audio: str, device: str) -> tuple[SoundTrack | None, tuple[str, ...]]:
+    """The sound of a film as its file will hold it, and sentences for the user; `audio` as of `encode`."""
+    if audio not in (COPY, NO_SOUND):
+        kinds.check_fit(audio, registry.entry(audio).kind, "audio")
+    track = None if audio == NO_SOUND else film.sound
+    if track is None or audio == COPY:
+        return track, ()
+    coded = encode(sound_of(track), audio, device=device)
+    return SoundTrack(coded.data), coded.notices
+
+
+def sound_of(track: SoundTrack, *, device: str = "cpu", max_samples: int = MAX_SAMPLES) -> SoundSource:
+    """What a sound track sounds like, from the film's first frame on, decoded while it is read.
+
+    Raises:
+        InputError, StreamError, WeightsError: if it cannot be read or decoded, now or in reading.
+    """
+    if track.is_copy:
+        return CopiedSound(track, max_samples)
+    return CodedSound(track.data, device=device, max_samples=max_samples)
 
 
 def _section_target(target: Target, media: MediaSource, overhead: int) -> Target:
@@ -121,6 +162,9 @@ def _section_target(target: Target, media: MediaSource, overhead: int) -> Target
     size = kinds.size_aimed_at(target, media)
     if size is None:
         return target
+    if size <= overhead and isinstance(media, VideoSource):
+        raise InputError(f"The sound and the header alone take {overhead} bytes, and {size} are aimed at: aim higher, "
+                         "or leave the sound out, or have it coded.")
     return replace(target, bits_per_pixel=None, kbps=None, size=max(size - overhead, 1))
 
 
@@ -131,9 +175,14 @@ def _halves(progress: Progress) -> tuple[Progress, Progress]:
 
 
 def _verify(data: bytes, media: MediaSource, device: str, progress: Progress) -> None:
-    size = kinds.samples_of(media).size
-    decoded = decode(data, device=device, max_pixels=size, max_samples=size, progress=progress).media
-    if not np.array_equal(kinds.samples_of(decoded), kinds.samples_of(media)):
+    if isinstance(media, VideoSource):
+        film = CodedVideo(data, device=device, max_pixels=media.pixel_count, progress=progress)
+        same = all(np.array_equal(*pair) for pair in zip(film.frames(), media.frames(), strict=True))
+    else:
+        size = kinds.samples_of(media).size
+        decoded = decode(data, device=device, max_pixels=size, max_samples=size, progress=progress).media
+        same = np.array_equal(kinds.samples_of(decoded), kinds.samples_of(media))
+    if not same:
         raise FewbitsError("The file does not decode to what was encoded, so it is not kept. This is a fault of "
                            "fewbits or of the machine: please report it.")
 
@@ -144,8 +193,8 @@ def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_
 
     Args:
         allow_damage: decode what is intact of a file with several sections and report the rest.
-        max_pixels, max_samples: limits for pictures and sounds, checked before memory is taken: pixels of all images,
-            samples of all channels.
+        max_pixels, max_samples: limits for pictures and sounds, checked before memory is taken: pixels of all images
+            or frames, samples of all channels. A film that exceeds them can be read as `CodedVideo`.
 
     Raises:
         StreamError: if the file is damaged, truncated, unknown, or larger than the limits.
@@ -155,6 +204,8 @@ def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_
     media = parsed.codec.decode(parsed.stream, parsed.shape, progress)
     if isinstance(media, Image):
         media = Image(media.pixels, parsed.profile)
+    if isinstance(media, Video):
+        media = media.with_sound(parsed.sound)
     return Decoded(media, parsed.damaged, parsed.sections)
 
 
@@ -208,6 +259,71 @@ class CodedSound(SoundSource):
         return self._codec.decode_chunks(self._parsed.stream, self._parsed.shape, self._progress)
 
 
+class CodedVideo(VideoSource):
+    """The film in the bytes of a file, decoded while it is read; arguments as of `decode`.
+
+    Attributes:
+        damaged, sections: as of `Decoded`.
+
+    Raises:
+        InputError: if the file holds something else.
+        StreamError, WeightsError: as `decode`; where a section is wrong although its checksum is right, when its turn
+            comes.
+    """
+
+    def __init__(self, data: bytes, *, device: str = "cpu", allow_damage: bool = False,
+                 max_pixels: int = MAX_VIDEO_PIXELS, progress: Progress = no_progress) -> None:
+        self._parsed = parsed = parse(data, device=device, allow_damage=allow_damage, max_pixels=max_pixels)
+        if not isinstance(parsed.codec, VideoCodec):
+            raise InputError(f"The file holds {kinds.IN_WORDS[parsed.codec.kind]}, not a film.")
+        self._codec, self._progress = parsed.codec, progress
+        self.width, self.height, self.count = (parsed.shape[name] for name in ("width", "height", "count"))
+        self.rate, self.colour = rate_in(parsed.shape), colour_in(parsed.shape)
+        self.damaged, self.sections = parsed.damaged, parsed.sections
+
+    @property
+    def sound(self) -> SoundTrack | None:
+        return self._parsed.sound
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        return self.frames_at(Positions(range(self.count)[start:stop]))
+
+    def frames_at(self, positions: Sequence[Fraction]) -> Iterator[np.ndarray]:
+        """Frames at any positions, ascending and counted from 0; see `VideoCodec.decode_frames`."""
+        return self._codec.decode_frames(self._parsed.stream, self._parsed.shape, positions, self._progress)
+
+    def part(self, start: int = 0, stop: int | None = None, rate: Fraction | None = None) -> "VideoPart":
+        """Frames `start` to `stop` (not included), at another rate where one is given. The sound is that of the whole.
+
+        Raises:
+            InputError: if there are no such frames, or no film can have the rate.
+        """
+        stop = self.count if stop is None else stop
+        rate = self.rate if rate is None else rate
+        if not 0 <= start < stop <= self.count:
+            raise InputError(f"There are no frames {start}:{stop}; the film has {self.count}, counted from 0.")
+        check_rate(rate)
+        return VideoPart(self, start, stop, rate)
+
+
+class VideoPart(VideoSource):
+    """Some frames of a film, or what lies between them; made by `CodedVideo.part`."""
+
+    def __init__(self, film: CodedVideo, start: int, stop: int, rate: Fraction) -> None:
+        self._film, self._start, self._step = film, start, film.rate / rate
+        self.width, self.height, self.colour, self.rate = film.width, film.height, film.colour, rate
+        self.count = int((stop - 1 - start) / self._step) + 1
+        self._whole = (start, stop) == (0, film.count)
+
+    @property
+    def sound(self) -> SoundTrack | None:
+        """That of the film, where the part is all of it."""
+        return self._film.sound if self._whole else None
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        return self._film.frames_at(Positions(range(self.count)[start:stop], self._start, self._step))
+
+
 @dataclass(frozen=True)
 class Parsed:
     """A file that was checked and is ready for its codec.
@@ -215,7 +331,8 @@ class Parsed:
     Attributes:
         codec: the codec that made it.
         stream, shape: arguments for `Codec.decode`.
-        profile: the colour profile.
+        profile: the colour profile of a picture.
+        sound: the sound of a film.
         damaged: numbers of the damaged sections.
         sections: how many sections the file has.
     """
@@ -224,6 +341,7 @@ class Parsed:
     stream: Stream
     shape: dict[str, int]
     profile: bytes | None
+    sound: SoundTrack | None
     damaged: list[int]
     sections: int
 
@@ -243,8 +361,15 @@ def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_p
         raise DamagedError(f"The file says {box.header.kind}, but its codec {entry.name} is for {entry.kind}.")
     codec = registry.create(entry.name, device).for_weights(box.header.weights)
     sections = [box.section(i) if section.intact else None for i, section in enumerate(box.sections)]
-    profile = _profile(sections.pop(0)) if shape.get("profile") else None
-    return Parsed(codec, Stream(box.header.settings, sections), shape, profile, damaged, len(box.sections))
+    extra = sections.pop(0) if shape.get("profile") or shape.get("sound") else None
+    profile = _profile(extra) if shape.get("profile") else None
+    try:
+        sound = _sound(extra) if shape.get("sound") else None
+    except DamagedError:
+        if not allow_damage:
+            raise
+        sound, damaged = None, [0, *damaged]
+    return Parsed(codec, Stream(box.header.settings, sections), shape, profile, sound, damaged, len(box.sections))
 
 
 def _profile(section: bytes | None) -> bytes | None:
@@ -254,14 +379,35 @@ def _profile(section: bytes | None) -> bytes | None:
     return inflate(section, MAX_PROFILE, "colour profile")
 
 
+def _sound(section: bytes | None) -> SoundTrack | None:
+    """The sound of a film from its section; None where that was lost. Raises `DamagedError`."""
+    if section is None:
+        return None
+    track = SoundTrack(section)
+    track.check()
+    return track
+
+
 def info(data: bytes) -> dict[str, object]:
     """What the header and the sections say, without decoding. Raises `StreamError`."""
     box = container.read(data, registry.settings_of_number)
     entry = registry.entry_of_number(box.header.codec)
     kind, shape = box.header.kind, kinds.shape_of(box.header)
+    track = {"sound_track": _track_info(box) if shape["sound"] else None} if kind == "video" else {}
     return {
-        "codec": entry.name, "family": entry.family, "kind": kind, "lossless": entry.lossless, **shape,
+        "codec": entry.name, "family": entry.family, "kind": kind, "lossless": entry.lossless, **shape, **track,
         "weights": box.header.weights.hex(), "settings": dict(box.header.settings),
         "sections": [{"offset": s.offset, "length": s.length, "intact": s.intact} for s in box.sections],
         "bytes": len(data), **kinds.rate_of(kind, shape, len(data)), "header_bytes": box.header_size,
     }
+
+
+def _track_info(box: container.Container) -> dict[str, object]:
+    """The form of a film's sound (a copy, the name of a codec, or damaged), and its bytes."""
+    section = box.sections[0]
+    try:
+        track = SoundTrack(box.section(0))
+        form = COPY if track.is_copy else info(track.data)["codec"]
+    except StreamError:
+        form = "damaged"
+    return {"form": form, "bytes": section.length}

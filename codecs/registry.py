@@ -79,10 +79,22 @@ _ENTRIES = (
         settings=(Field("quality", "u8", 0, 128), Field("gain", "u8", 0, 255)),
         factory="fewbits.codecs.audio.codec:LiveSpeechCodec",
     ),
+    Entry(
+        name="nerv", number=9, kind="video", family="overfitted", lossless=False,
+        about="films, minutes to encode, fast to decode: a small network is fitted to each group of frames",
+        settings=(Field("width", "u8", 0, 31), Field("group", "varint", 1, 1024)),
+        factory="fewbits.codecs.video.nerv.codec:NervCodec",
+    ),
+    Entry(
+        name="hnerv", number=10, kind="video", family="overfitted", lossless=False,
+        about="HNeRV as it was published, rounded to 8 bits after training: what to compare `nerv` with",
+        settings=(Field("width", "u8", 0, 31), Field("group", "varint", 1, 1024)),
+        factory="fewbits.codecs.video.nerv.codec:HnervCodec",
+    ),
 )
 _BY_NAME = {e.name: e for e in _ENTRIES}
 _BY_NUMBER = {e.number: e for e in _ENTRIES}
-_DEFAULTS = {"image": "hyperprior", "images": "circuit-tree", "audio": "speech"}
+_DEFAULTS = {"image": "hyperprior", "images": "circuit-tree", "audio": "speech", "video": "nerv"}
 
 
 def names(kind: str | None = None) -> list[str]:
@@ -103,7 +115,14 @@ def entry(name: str) -> Entry:
 
 
 def default(kind: str) -> str:
-    """Name of the codec that codes media of a kind where none is asked for."""
+    """Name of the codec that codes media of a kind where none is asked for.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if kind not in _DEFAULTS:
+        raise InputError(f"This release of fewbits has no usual codec for {kind}; name one of these: "
+                         f"{', '.join(names(kind)) or 'there are none'}.")
     return _DEFAULTS[kind]
 
 

@@ -19,16 +19,18 @@ from fewbits.errors import InputError
 def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | MediaSource, codec: str | None = None, *,
            quality: float | None = None, bits_per_pixel: float | None = None, kbps: float | None = None,
            size: int | None = None, psnr: float | None = None, effort: int = 5, tune: str = "psnr",
-           keep_best: bool = False, device: str = "cpu") -> bytes:
-    """Codes a picture, a sound, or a set of images with a codec for these, into the bytes of a `.fwb` file.
+           keep_best: bool = False, audio: str | None = None, device: str = "cpu") -> bytes:
+    """Codes a picture, a sound, a film, or a set of images with a codec for these, into the bytes of a `.fwb` file.
 
     Args:
-        source: a file name, an open file, a Pillow picture, an array (H, W) or (H, W, C) of uint8, or a sound: a
-            `fewbits.codecs.sound.Audio` or another `fewbits.codecs.sound_source.SoundSource`; of a set of images an
+        source: a file name, an open file, a Pillow picture, an array (H, W) or (H, W, C) of uint8, a sound: a
+            `fewbits.codecs.sound.Audio` or another `fewbits.codecs.sound_source.SoundSource`, or a film: a
+            `fewbits.codecs.film.Video` or another `fewbits.codecs.video_source.VideoSource`; of a set of images an
             idx file, a folder, or an array (N, H, W) or (N, H, W, C).
-        codec: its name; None for "hyperprior" where the source is a picture, "speech" where it is a sound.
+        codec: its name; None for the usual codec of the media's kind: "hyperprior" for pictures, "speech" for sounds.
         quality, bits_per_pixel, kbps, size, psnr, effort, tune, keep_best: see `fewbits.codecs.codec.Target`; at most
             one aim.
+        audio: what becomes of the sound of a film: "copy" (also None), "none", or the name of a codec.
         device: "cpu" or "cuda".
 
     Raises:
@@ -38,10 +40,10 @@ def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Med
     target = Target(quality=quality, bits_per_pixel=bits_per_pixel, kbps=kbps, size=size, psnr=psnr, effort=effort,
                     tune=tune, keep_best=keep_best)
     if isinstance(source, MediaSource | PillowImage.Image | np.ndarray):
-        return files.encode(_in_memory(source, codec), codec, target, device=device).data
+        return files.encode(_in_memory(source, codec), codec, target, audio=audio, device=device).data
     with sources.seekable(source) as file:
         media, codec = sources.open_for(file, codec)
-        return files.encode(media, codec, target, device=device).data
+        return files.encode(media, codec, target, audio=audio, device=device).data
 
 
 def decode(source: bytes | str | Path, *, device: str = "cpu", max_pixels: int = MAX_PIXELS,

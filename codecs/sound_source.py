@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import soundfile
@@ -14,6 +14,9 @@ import soxr
 
 from fewbits.entropy.container import MAX_RATE
 from fewbits.errors import InputError
+
+if TYPE_CHECKING:
+    import av
 
 CHUNK = 2**17
 """Samples that are taken at once, all channels together."""
@@ -218,7 +221,7 @@ class SoundFile(SoundSource):
             raise InputError(f"{self._name} changed while it was read.")
 
     def _parts(self) -> Generator["_Part", None, None]:
-        with self._opened() as file:
+        with opened(self._source) as file:
             file.seek(0)
             magic = file.read(4)
             file.seek(0)
@@ -229,18 +232,40 @@ class SoundFile(SoundSource):
                 file.seek(0)
                 yield from _read_ffmpeg(file, self._name, self._max_samples)
 
-    @contextmanager
-    def _opened(self) -> Iterator[IO[bytes]]:
-        if not isinstance(self._source, str | Path):
-            yield self._source
-            return
-        try:
-            with open(self._source, "rb") as file:
-                yield file
-        except FileNotFoundError:
-            raise InputError(f"There is no file {self._source}.") from None
-        except OSError as error:
-            raise InputError(f"{self._source} cannot be read: {error.strerror or error}.") from None
+
+@contextmanager
+def opened(source: str | Path | IO[bytes]) -> Iterator[IO[bytes]]:
+    """The file of a name, or the open file itself. Raises `InputError` where it cannot be read."""
+    if not isinstance(source, str | Path):
+        yield source
+        return
+    try:
+        with open(source, "rb") as file:
+            yield file
+    except FileNotFoundError:
+        raise InputError(f"There is no file {source}.") from None
+    except OSError as error:
+        raise InputError(f"{source} cannot be read: {error.strerror or error}.") from None
+
+
+def bare_container(file: IO[bytes]) -> "av.container.InputContainer":
+    """A file as FFmpeg reads it, with the errors of FFmpeg."""
+    import av  # slow to import
+
+    # a playlist must not make FFmpeg open what it names; wrongly encoded tags do not matter
+    return av.open(file, "r", options={"protocol_whitelist": "none"}, metadata_errors="replace")
+
+
+@contextmanager
+def open_container(file: IO[bytes], name: str, kind: str) -> "Iterator[av.container.InputContainer]":
+    """A file as FFmpeg reads it. What FFmpeg raises meanwhile becomes an `InputError`: no "sound", say, was read."""
+    import av  # slow to import
+
+    try:
+        with bare_container(file) as container:
+            yield container
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(f"{name} cannot be read as a {kind}: {getattr(error, 'strerror', None) or error}.") from None
 
 
 class _Part(NamedTuple):
@@ -294,23 +319,19 @@ def _read_ffmpeg(file: IO[bytes], name: str, max_samples: int) -> Iterator[_Part
     import av  # slow to import
 
     size = rate = 0
-    try:
-        # a playlist must not make FFmpeg open what it names; wrongly encoded tags do not matter
-        with av.open(file, "r", options={"protocol_whitelist": "none"}, metadata_errors="replace") as container:
-            stream = container.streams.best("audio")
-            if not isinstance(stream, av.AudioStream):
-                raise InputError(f"{name} holds no sound.")
-            converter = av.AudioResampler(format="fltp")
-            for frame in container.decode(stream):
-                rate = rate or frame.sample_rate
-                for planar in converter.resample(frame):
-                    samples = planar.to_ndarray()
-                    size += samples.size
-                    _check_samples(size, name, max_samples)
-                    if samples.size:
-                        yield _Part(samples, rate, None)
-    except (av.FFmpegError, ValueError) as error:
-        raise InputError(f"{name} cannot be read as a sound: {getattr(error, 'strerror', None) or error}.") from None
+    with open_container(file, name, "sound") as container:
+        stream = container.streams.best("audio")
+        if not isinstance(stream, av.AudioStream):
+            raise InputError(f"{name} holds no sound.")
+        converter = av.AudioResampler(format="fltp")
+        for frame in container.decode(stream):
+            rate = rate or frame.sample_rate
+            for planar in converter.resample(frame):
+                samples = planar.to_ndarray()
+                size += samples.size
+                _check_samples(size, name, max_samples)
+                if samples.size:
+                    yield _Part(samples, rate, None)
 
 
 def _check_samples(count: int, name: str, max_samples: int) -> None:

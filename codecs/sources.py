@@ -8,24 +8,29 @@ from pathlib import Path
 from typing import IO
 
 from fewbits.codecs import registry
+from fewbits.codecs.film import MAX_VIDEO_PIXELS
 from fewbits.codecs.image_set import ImageSet
 from fewbits.codecs.kinds import MediaSource, check_fit
 from fewbits.codecs.media import MAX_PIXELS, Image, is_picture
 from fewbits.codecs.sound import MAX_SAMPLES
-from fewbits.codecs.sound_source import SoundFile
+from fewbits.codecs.sound_source import SoundFile, opened
 from fewbits.codecs.suffixes import kind_by_suffix
+from fewbits.codecs.video_source import VideoFile, holds_film
 
 Source = str | Path | IO[bytes]
 
 
-def open_for(source: Source, codec: str | None = None, max_pixels: int = MAX_PIXELS,
+def open_for(source: Source, codec: str | None = None, max_pixels: int | None = None,
              max_samples: int = MAX_SAMPLES) -> tuple[MediaSource, str]:
-    """Reads a picture or a set of images, or opens a sound, which is read when it is coded.
+    """Reads a picture or a set of images, or opens a sound or a film, which are read when they are coded.
 
     Args:
-        source: a path, or an open file that can seek; a sound needs it open until it is coded.
+        source: a path, or an open file that can seek; sounds and films need it open until they are coded.
         codec: what the media are for; None for the usual codec of their kind, which the suffix of the name tells, or
-            where it does not, the content: what Pillow does not know is taken for a sound.
+            where it does not, the content: what Pillow does not know, and no film, is taken for a sound. The sound of
+            a film is taken where the codec is for sounds.
+        max_pixels, max_samples: limits, for pixels of all images or frames and samples of all channels; None for the
+            usual limit of pictures or films.
 
     Returns:
         The media, and the name of the codec.
@@ -35,10 +40,12 @@ def open_for(source: Source, codec: str | None = None, max_pixels: int = MAX_PIX
     """
     wanted = None if codec is None else registry.entry(codec).kind
     kind = "images" if wanted == "images" else _kind_of_name(source) or wanted
-    kind = kind or ("image" if is_picture(source) else "audio")
-    if codec is not None and wanted is not None:
+    kind = "audio" if (kind, wanted) == ("video", "audio") else kind or _kind_of_content(source)
+    if codec is None:
+        codec = registry.default(kind)
+    elif wanted is not None:
         check_fit(codec, wanted, kind)
-    return _open(source, kind, max_pixels, max_samples), codec or registry.default(kind)
+    return _open(source, kind, max_pixels, max_samples), codec
 
 
 @contextmanager
@@ -53,14 +60,24 @@ def seekable(source: Source) -> Iterator[Source]:
         yield file
 
 
-def _open(source: Source, kind: str, max_pixels: int, max_samples: int) -> MediaSource:
+def _open(source: Source, kind: str, max_pixels: int | None, max_samples: int) -> MediaSource:
     if kind == "audio":
         return SoundFile(source, max_samples)
+    if kind == "video":
+        return VideoFile(source, max_pixels or MAX_VIDEO_PIXELS)
+    max_pixels = max_pixels or MAX_PIXELS
     if kind == "image":
         return Image.open(source, max_pixels)
     if isinstance(source, str | Path):
         return ImageSet.open(source, max_pixels)
     return ImageSet.from_idx(source, max_pixels=max_pixels)
+
+
+def _kind_of_content(source: Source) -> str:
+    if is_picture(source):
+        return "image"
+    with opened(source) as file:
+        return "video" if holds_film(file) else "audio"
 
 
 def _kind_of_name(source: Source) -> str | None:

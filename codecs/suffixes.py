@@ -1,4 +1,4 @@
-"""How the names of pictures and sounds end. Light: whoever plans what to read imports nothing else for it."""
+"""How the names of pictures, sounds and films end. Light: whoever plans what to read imports nothing else for it."""
 
 from pathlib import Path
 
@@ -8,12 +8,16 @@ PICTURES = frozenset(
 SOUNDS = frozenset(
     (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma")
 )
-_OF_KIND = {"image": PICTURES, "audio": SOUNDS}
+FILMS = frozenset(
+    (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm",
+     ".wmv", ".y4m")
+)
+_OF_KIND = {"image": PICTURES, "audio": SOUNDS, "video": FILMS}
 
 
 def suffixes_of(kind: str | None) -> frozenset[str]:
-    """The suffixes of a kind of media, "image" or "audio", or of both."""
-    return PICTURES | SOUNDS if kind is None else _OF_KIND[kind]
+    """The suffixes of a kind of media, "image", "audio" or "video", or of all."""
+    return PICTURES | SOUNDS | FILMS if kind is None else _OF_KIND[kind]
 
 
 def kind_by_suffix(path: str | Path) -> str | None:

@@ -20,6 +20,7 @@ MAX_SIDE = (1 << 31) - 1
 MAX_SECTION_LENGTH = 1 << 40
 MAX_COUNT = 1 << 40  # samples of a sound in each channel
 MAX_RATE = 1_000_000
+MAX_RATE_TERM = 1_000_000  # of the rate of a film, numerator and denominator
 CRC_BYTES = 4
 WEIGHTS_BYTES = 8
 
@@ -58,6 +59,10 @@ MEDIA_FIELDS = {
                Field("height", "varint", 1, MAX_SIDE), Field("count", "varint", 1, MAX_SIDE)),
     "audio": (Field("rate", "varint", 1, MAX_RATE), Field("channels", "u8", 1, 255),
               Field("count", "varint", 1, MAX_COUNT)),
+    "video": (Field("layout", "u8", 0, 15), Field("width", "varint", 1, MAX_SIDE),
+              Field("height", "varint", 1, MAX_SIDE), Field("count", "varint", 1, MAX_SIDE),
+              Field("rate_numerator", "varint", 1, MAX_RATE_TERM),
+              Field("rate_denominator", "varint", 1, MAX_RATE_TERM)),
 }
 
 # How files of other kinds begin, for a helpful sentence: (offset, bytes, name).
@@ -205,7 +210,7 @@ def _walk(pen: _Pen, header: Header, fields_of: FieldsOf, lengths: tuple[int, ..
     settings_fields = fields_of(codec)
     form = pen.field(FORM_FIELD, KINDS.index(header.kind) | FORM_WEIGHTS * bool(header.weights)
                      | FORM_MANY * bool(lengths))
-    kind = _kind(form)
+    kind = KINDS[form & FORM_KIND]
     weights = pen.raw(WEIGHTS_BYTES, header.weights) if form & FORM_WEIGHTS else b""
     media = {field.name: pen.field(field, header.media.get(field.name, -1)) for field in MEDIA_FIELDS[kind]}
     settings = {field.name: pen.field(field, header.settings.get(field.name, -1)) for field in settings_fields}
@@ -215,14 +220,6 @@ def _walk(pen: _Pen, header: Header, fields_of: FieldsOf, lengths: tuple[int, ..
         given = iter(lengths)
         lengths = tuple(pen.field(LENGTH_FIELD, next(given, -1)) for _ in range(count - 1))
     return Header(codec, kind, weights, media, settings), lengths
-
-
-def _kind(form: int) -> str:
-    kind = KINDS[form & FORM_KIND]
-    if kind not in MEDIA_FIELDS:
-        raise UnsupportedError(f"The file holds {kind}, which this release of fewbits does not read: "
-                               "update fewbits to read it.")
-    return kind
 
 
 def write(header: Header, settings_fields: tuple[Field, ...], sections: Sequence[bytes]) -> bytes:

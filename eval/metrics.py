@@ -4,7 +4,7 @@ A new metric is one function and one line in `METRICS`; evaluation, curves and r
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,12 +40,34 @@ def psnr(source: np.ndarray, decoded: np.ndarray) -> float:
     Returns:
         dB; infinity for equal pictures.
     """
+    return _decibels(_squared_error(source, decoded), source.size)
+
+
+def psnr_of_film(source: Iterable[np.ndarray], decoded: Iterable[np.ndarray]) -> float:
+    """As `psnr`, for frames, whose squared error is averaged over the whole film first.
+
+    Args:
+        source, decoded: equally many frames, (H, W, 3) uint8.
+    """
+    error = size = 0
+    for a, b in zip(source, decoded, strict=True):
+        error += _squared_error(a, b)
+        size += a.size
+    return _decibels(error, size)
+
+
+def _squared_error(source: np.ndarray, decoded: np.ndarray) -> int:
+    """Over all samples of two pictures."""
     total = 0
     # by rows: the differences of a large picture would not fit beside it
     for a, b in zip(source, decoded, strict=True):
         difference = a.astype(np.int64) - b
         total += int((difference * difference).sum())
-    return 10 * math.log10(255**2 * source.size / total) if total else math.inf
+    return total
+
+
+def _decibels(squared_error: int, size: int) -> float:
+    return 10 * math.log10(255**2 * size / squared_error) if squared_error else math.inf
 
 
 def ms_ssim(source: np.ndarray, decoded: np.ndarray) -> float | None:

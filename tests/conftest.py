@@ -81,3 +81,81 @@ def stored_sound(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     spec.loader.exec_module(module)
     yield path
     module.registry.create.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def moving() -> Callable[..., np.ndarray]:
+    """Makes the frames of a film, (count, height, width, 3) uint8: gradients that move, and a square."""
+    def make(count: int = 10, width: int = 48, height: int = 34) -> np.ndarray:
+        n, y, x = np.mgrid[0:count, 0:height, 0:width]
+        square = (abs(x - width // 2 - n) < 6) & (abs(y - height // 2) < 6)
+        planes = [2 * x + y + 3 * n, 3 * y + 40, np.where(square, 200, 90)]
+        return np.stack(planes, axis=-1).clip(20, 235).astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def film() -> Callable[..., bytes]:
+    """Makes the bytes of a film of `frames`, (N, H, W, 3) RGB; lossless in Matroska where nothing else is said.
+
+    `times`: of the frames, in ticks; `tone`: seconds of sound, by the encoder `sound`, which begins at `begin`.
+    """
+    import io
+    from fractions import Fraction
+
+    import av
+
+    def make(frames: np.ndarray, rate: Fraction | int = 25, *, codec: str = "ffv1", pix_fmt: str = "bgr0",
+             format: str = "matroska", times: list[int] | None = None, tick: Fraction | None = None, rotation: int = 0,
+             aspect: Fraction | None = None, tone: float = 0, sound: str = "aac", begin: float = 0,
+             matrix: int | None = None, full: bool = False) -> bytes:
+        target = io.BytesIO()
+        with av.open(target, "w", format=format) as out:
+            stream = out.add_stream(codec, rate=rate)
+            stream.height, stream.width = frames.shape[1:3]
+            stream.pix_fmt = pix_fmt
+            stream.codec_context.time_base = tick or 1 / Fraction(rate)
+            if rotation:
+                stream.set_display_rotation(rotation)
+            if aspect:
+                stream.sample_aspect_ratio = aspect
+            if matrix is not None:
+                stream.codec_context.colorspace = matrix
+                stream.codec_context.color_range = 2 if full else 1
+            audio = out.add_stream(sound, rate=48000, layout="stereo") if tone else None
+            for number, pixels in enumerate(frames):
+                given = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
+                frame = given.reformat(format=pix_fmt, dst_colorspace=matrix, dst_color_range=2 if full else 1)
+                frame.pts = number if times is None else times[number]
+                frame.time_base = stream.codec_context.time_base
+                out.mux(stream.encode(frame))
+            out.mux(stream.encode(None))
+            if audio is not None:
+                wave = np.sin(2 * np.pi * 440 * np.arange(round(tone * 48000)) / 48000).astype(np.float32) / 2
+                block = av.AudioFrame.from_ndarray(np.stack([wave, wave]), "fltp", "stereo")
+                block.sample_rate, block.pts, block.time_base = 48000, round(begin * 48000), Fraction(1, 48000)
+                cutter = av.AudioResampler(audio.format.name, "stereo", 48000, audio.frame_size or 1024)
+                for part in [*cutter.resample(block), *cutter.resample(None), None]:
+                    out.mux(audio.encode(part))
+        return target.getvalue()
+
+    return make
+
+
+@pytest.fixture
+def stored_film(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Makes a lossless codec the usual one of films; gives the file that does so in other processes."""
+    path = ROOT / "tests" / "stored_film.py"
+    spec = importlib.util.spec_from_file_location("stored_film", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "stored_film", module)
+    from fewbits.codecs import registry
+
+    for known in ("_BY_NAME", "_BY_NUMBER", "_DEFAULTS"):
+        monkeypatch.setattr(registry, known, dict(getattr(registry, known)))
+    spec.loader.exec_module(module)
+    module.register()
+    yield path
+    registry.create.cache_clear()

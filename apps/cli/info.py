@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,9 +10,11 @@ import typer
 
 from fewbits.apps.cli import paths
 from fewbits.apps.cli.progress import progress_bar
+from fewbits.entropy.container import kind_of_start
 from fewbits.errors import InputError
 
 if TYPE_CHECKING:
+    from fewbits.codecs.files import CodedVideo
     from fewbits.codecs.image_set import ImageSet
     from fewbits.codecs.kinds import Media
     from fewbits.codecs.media import Image
@@ -31,7 +34,7 @@ def info(file: Stream, as_json: AsJson = False) -> None:
         return
     damaged = [i for i, section in enumerate(facts["sections"]) if not section["intact"]]
     settings = ", ".join(f"{name} {value}" for name, value in facts["settings"].items())
-    media, rate = _sound(facts) if facts["kind"] == "audio" else _picture(facts)
+    media, rate = {"audio": _sound, "video": _film}.get(facts["kind"], _picture)(facts)
     rows = {
         "codec": f"{facts['codec']} ({facts['family']})",
         **media,
@@ -63,29 +66,79 @@ def _sound(facts: dict[str, Any]) -> tuple[dict[str, str], str]:
     }, f"{facts['kbps']:.2f} kbit/s"
 
 
+def _film(facts: dict[str, Any]) -> tuple[dict[str, str], str]:
+    """Rows about a film, and the rate."""
+    from fewbits.codecs.film import colour_in, rate_in
+
+    track = facts["sound_track"]
+    sound = "none" if track is None else f"{track['form']}, {track['bytes']:,} bytes"
+    return {
+        "video": f"{facts['count']:,} frames of {facts['width']} x {facts['height']} pixels, {facts['seconds']:.2f} s",
+        "rate": f"{rate_in(facts)} frames a second",
+        "colour": f"RGB, from {colour_in(facts)}",
+        "sound": sound,
+    }, f"{facts['kbps']:.1f} kbit/s, {facts['bits_per_pixel']:.3f} bits per pixel"
+
+
 def verify(
     file: Stream,
-    against: Annotated[Path | None, typer.Option(metavar="INPUT", help="Compare with this picture or sound.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="INPUT", help="Compare with this picture, sound or film.")
+    ] = None,
 ) -> None:
     """Check every checksum of a .fwb file and decode it."""
     from fewbits.codecs import files
 
     data = paths.read_bytes(file)
+    if kind_of_start(data) == "video":
+        _verify_film(data, file, against)
+        return
     with progress_bar() as progress:
         decoded = files.decode(data, progress=progress)
     media = decoded.media
-    one = decoded.sections == 1
-    verdict = "the section is intact and decodes" if one else f"all {decoded.sections} sections are intact and decode"
-    print(f"{file}: {verdict} to {_measured(media)}.")
+    print(f"{file}: {_verdict(decoded.sections)} to {_measured(media)}.")
     if against is not None:
         print(_compared_with(against, media, file))
 
 
-def _measured(media: "Media") -> str:
+def _verdict(sections: int) -> str:
+    return "the section is intact and decodes" if sections == 1 else f"all {sections} sections are intact and decode"
+
+
+def _verify_film(data: bytes, file: Path, against: Path | None) -> None:
+    """As `verify`, frame by frame."""
+    from fewbits.codecs import files
+    from fewbits.codecs.film import MAX_VIDEO_PIXELS
+    from fewbits.codecs.video_source import VideoFile
+    from fewbits.eval import metrics
+
+    with progress_bar() as progress:
+        film = files.CodedVideo(data, progress=progress)
+        original = None if against is None else VideoFile(against, MAX_VIDEO_PIXELS)
+        if original and (original.width, original.height, original.count) != (film.width, film.height, film.count):
+            raise InputError(f"{against} has {original.count} frames of {original.width} x {original.height} pixels: "
+                             f"not the film in {file}.")
+        if original:
+            psnr = metrics.psnr_of_film(original.frames(), film.frames())
+        else:
+            deque(film.frames(), maxlen=0)
+        sound = files.sound_of(film.sound) if film.sound else None
+        samples = sum(chunk.shape[1] for chunk in sound.chunks()) if sound else 0
+    heard = f", and {samples / sound.rate:.2f} s of sound" if sound else ""
+    print(f"{file}: {_verdict(film.sections)} to {_measured(film)}{heard}.")
+    if original:
+        print("The decoded film is identical." if math.isinf(psnr) else f"PSNR {psnr:.2f} dB.")
+
+
+def _measured(media: "Media | CodedVideo") -> str:
     """What a file decoded to, in words."""
     from fewbits.codecs.image_set import ImageSet
     from fewbits.codecs.sound import Audio
+    from fewbits.codecs.video_source import VideoSource
 
+    if isinstance(media, VideoSource):
+        return (f"{media.seconds:.2f} s of film: {media.count:,} frames of {media.width} x {media.height} pixels at "
+                f"{media.rate} a second")
     if isinstance(media, Audio):
         return f"{media.seconds:.2f} s of sound: {media.channels} x {media.count:,} samples at {media.rate} Hz"
     number = f"{media.count:,} images of " if isinstance(media, ImageSet) else ""
@@ -95,11 +148,15 @@ def _measured(media: "Media") -> str:
 def _compared_with(against: Path, media: "Media", file: Path) -> str:
     """What media are beside their original."""
     from fewbits.codecs.image_set import ImageSet
+    from fewbits.codecs.media import Image
     from fewbits.codecs.sound import Audio
 
     if isinstance(media, ImageSet):
         return _compared_sets(against, media)
-    return _compared_sounds(against, media, file) if isinstance(media, Audio) else _compared(against, media, file)
+    if isinstance(media, Audio):
+        return _compared_sounds(against, media, file)
+    assert isinstance(media, Image)  # films are compared frame by frame
+    return _compared(against, media, file)
 
 
 def _compared(against: Path, picture: "Image", file: Path) -> str:

@@ -18,7 +18,8 @@ from fewbits.eval.sound_metrics import SOUND_METRICS, mel_distance
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 QUALITIES = (0, 25, 50, 75, 100)
-RATES = {"speech": (2.0, 6.0), "sound": (4.0, 12.0), "speech-vq": (2.0, 4.0), "speech-live": (3.0, 6.0)}  # kbit/s that each reaches
+# kbit/s that each reaches
+RATES = {"speech": (2.0, 6.0), "sound": (4.0, 12.0), "speech-vq": (2.0, 4.0), "speech-live": (3.0, 6.0)}
 CODECS = pytest.mark.parametrize("codec", RATES)
 
 

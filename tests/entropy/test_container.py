@@ -141,7 +141,6 @@ def test_places_of_sections() -> None:
     (b"FWB\x02 of a later release", UnsupportedError, "version 2"),
     (b"FWB\x00\x01", DamagedError, "format version"),
     (b"FWB\x01\x63\x04" + bytes(30), UnsupportedError, "codec 99"),
-    (b"FWB\x01\x01\x01" + bytes(30), UnsupportedError, "video"),
     (b"FWB\x01\x01\x03" + bytes(30), DamagedError, "channels"),
     (b"FWB\x01\x01\x10" + bytes(30), DamagedError, "form"),
     (b"FWB\x01\x02\x00\x20\x01\x01" + bytes(30), DamagedError, "layout"),

@@ -1,0 +1,93 @@
+"""The `nerv` video codec: a small network is fitted to each group of frames and sent."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import groupby
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from fewbits.codecs.codec import Progress, Stream, Target, no_progress
+from fewbits.codecs.film import VideoCodec
+from fewbits.codecs.video.nerv import coding
+from fewbits.codecs.video.nerv.config import HNERV, NERV, Design, NervConfig
+from fewbits.codecs.video.nerv.decoder import Decoder
+from fewbits.codecs.video.nerv.layout import Layout
+from fewbits.codecs.video_source import VideoSource
+from fewbits.errors import DamagedError
+
+AT_ONCE = 8  # frames that are decoded together
+LOST = 128  # samples of frames whose group is damaged
+
+
+class NervCodec(VideoCodec):
+    """Lossy codec for films: encoding takes minutes, decoding is fast, and frames between frames can be had.
+
+    Args:
+        device: where networks run.
+    """
+
+    name, kind, family, lossless = "nerv", "video", "overfitted", False
+    weights_id = b""
+    design: ClassVar[Design] = NERV
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+    def encode(self, media: VideoSource, target: Target = Target(), progress: Progress = no_progress) -> Stream:
+        """Codes a film; see `Codec.encode`. Only the frames of a group are in memory."""
+        from fewbits.codecs.video.nerv.encoder import FilmEncoder  # what only encoders need
+
+        return FilmEncoder(media, self.design, target, progress, self.device).stream()
+
+    def decode_frames(self, stream: Stream, shape: dict[str, int], positions: Sequence[Fraction],
+                      progress: Progress = no_progress) -> Iterator[np.ndarray]:
+        """See `VideoCodec.decode_frames`. A frame between two groups is the nearer one. Of a damaged group, all frames
+        are grey."""
+        length, count = stream.settings["group"], shape["count"]
+        groups = -(-count // length)
+        if len(stream.sections) != groups:
+            raise DamagedError(f"The film needs {groups} sections, the file has {len(stream.sections)}.")
+        return self._frames(stream, shape, positions, progress)
+
+    def _frames(self, stream: Stream, shape: dict[str, int], positions: Sequence[Fraction],
+                progress: Progress) -> Iterator[np.ndarray]:
+        length, done = stream.settings["group"], 0
+        for number, inside in groupby(positions, lambda position: int(position) // length):
+            count = min(length, shape["count"] - number * length)
+            config = NervConfig(self.design, stream.settings["width"], count, shape["height"], shape["width"])
+            within = [float(min(position - number * length, config.frames - 1)) for position in inside]
+            section = stream.sections[number]
+            if section is None:
+                frames = iter(np.full((len(within), config.height, config.frame_width, 3), LOST, np.uint8))
+            else:
+                frames = decoded(section, config, within, self.device)
+            for frame in frames:
+                done += 1
+                progress(done / len(positions), "decoding")
+                yield frame
+
+
+class HnervCodec(NervCodec):
+    """HNeRV as it was published: trained without a thought of the rate, then rounded to 8 bits. To compare with."""
+
+    name, design = "hnerv", HNERV
+
+
+@torch.inference_mode()
+def decoded(section: bytes, config: NervConfig, positions: Sequence[float], device: str) -> Iterator[np.ndarray]:
+    """Frames (H, W, 3) uint8 of a group at positions in it. Raises `StreamError` where the section is wrong."""
+    layout, decoder = Layout(config), Decoder(config).to(device, memory_format=torch.channels_last).eval()
+    tensors = layout.tensors(coding.decode(section, layout).row(layout).to(device))
+    for start in range(0, len(positions), AT_ONCE):
+        times = torch.tensor(positions[start : start + AT_ONCE], dtype=torch.float32, device=device)
+        yield from to_samples(functional_call(decoder, tensors, (times,)))
+
+
+def to_samples(frames: Tensor) -> np.ndarray:
+    """(N, 3, H, W) of about 0 to 1 to (N, H, W, 3) uint8; what is no number is 0."""
+    samples = torch.nan_to_num(frames).clamp(0, 1).mul(255).round().to(torch.uint8)
+    return samples.permute(0, 2, 3, 1).contiguous().cpu().numpy()

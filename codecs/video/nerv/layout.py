@@ -1,0 +1,96 @@
+"""All numbers of a decoder in one row: where each tensor lies, and which numbers share a step and a scale."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewbits.codecs.video.nerv.config import NervConfig
+from fewbits.codecs.video.nerv.decoder import Decoder
+
+
+@dataclass(frozen=True)
+class Part:
+    """A tensor of the decoder in the row.
+
+    Attributes:
+        kind: a weight (outputs, inputs, h, w) has a scale for each output, a grid (steps in time, channels, h, w) for
+            each channel, a vector has one.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Literal["weight", "vector", "grid"]
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def scales(self) -> int:
+        """How many scales its numbers have."""
+        return {"weight": self.shape[0], "grid": self.shape[1 % len(self.shape)], "vector": 1}[self.kind]
+
+    def scale_of_number(self) -> np.ndarray:
+        """(size,): which of its scales each number has."""
+        axis = {"weight": 0, "grid": 1, "vector": None}[self.kind]
+        if axis is None:
+            return np.zeros(self.size, np.int64)
+        along = [1] * len(self.shape)
+        along[axis] = -1
+        return np.broadcast_to(np.arange(self.scales).reshape(along), self.shape).reshape(-1)
+
+
+class Layout:
+    """The tensors of a decoder, one after the other, in the order in which it names them."""
+
+    def __init__(self, config: NervConfig) -> None:
+        with torch.device("meta"):
+            named = [(name, tuple(tensor.shape)) for name, tensor in Decoder(config).named_parameters()]
+        self.parts = [Part(name, shape, _kind(name, shape)) for name, shape in named]
+        self.sizes = [part.size for part in self.parts]
+        self.size, self.scales = sum(self.sizes), sum(part.scales for part in self.parts)
+
+    @cached_property
+    def part_of_number(self) -> np.ndarray:
+        """(size,): the tensor of each number."""
+        return np.repeat(np.arange(len(self.parts)), self.sizes)
+
+    @cached_property
+    def scale_of_number(self) -> np.ndarray:
+        """(size,): the scale of each number, counted through all tensors."""
+        firsts = np.cumsum([0] + [part.scales for part in self.parts[:-1]])
+        return np.concatenate([first + part.scale_of_number() for first, part in zip(firsts, self.parts, strict=True)])
+
+    def grids(self) -> Iterator[tuple[slice, Part]]:
+        """The grids, each with its place in the row."""
+        stop = 0
+        for part in self.parts:
+            start, stop = stop, stop + part.size
+            if part.kind == "grid":
+                yield slice(start, stop), part
+
+    @property
+    def grid_channels(self) -> int:
+        """Channels of all grids."""
+        return sum(part.scales for _, part in self.grids())
+
+    def tensors(self, row: Tensor) -> dict[str, Tensor]:
+        """The tensors, by name, that a row (size,) is made of."""
+        return {part.name: numbers.view(part.shape)
+                for part, numbers in zip(self.parts, row.split(self.sizes), strict=True)}
+
+    def row(self, tensors: dict[str, Tensor]) -> Tensor:
+        """Inverse of `tensors`."""
+        return torch.cat([tensors[part.name].reshape(-1) for part in self.parts])
+
+
+def _kind(name: str, shape: tuple[int, ...]) -> Literal["weight", "vector", "grid"]:
+    if name == "embedding" or name.endswith("places"):
+        return "grid"
+    return "weight" if len(shape) == 4 else "vector"

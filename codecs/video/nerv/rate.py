@@ -1,0 +1,129 @@
+"""What the numbers of a decoder cost, in a form that training can follow.
+
+Each tensor has a step that its numbers are counted in, each of its rows a scale; both are learned. First, noise takes
+the place of rounding, then numbers are rounded and the slope passes as if they were not. (J. Balle et al., "End-to-end
+Optimized Image Compression", ICLR 2017; for networks as signals, E. Dupont et al. and H. Kwan et al., "NVRC", 2024.)
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fewbits.codecs.latents import laplace_bits
+from fewbits.codecs.video.nerv.coding import SCALE_LOW, STEP_ZERO, STEPS_AN_OCTAVE, Numbers, step_codes
+from fewbits.codecs.video.nerv.layout import Layout
+from fewbits.kernels import grid_prediction
+
+UNRATED_BITS, UNRATED_GRID_BITS = 8, 6  # that numbers are rounded to where nothing is known of their rate
+START_STEP = 0.2  # of the mean size of a tensor's numbers
+GRID_STEP = 0.05
+EMBEDDING_CONTEXT, PLACES_CONTEXT = (0.5, 0.0, 0.0), (0.0, 0.3, 0.3)  # coefficients of neighbours, at first
+
+
+class RatedNumbers(nn.Module):
+    """The numbers of a decoder, and their rate.
+
+    Args:
+        row: (size,) where training begins.
+
+    Attributes:
+        rounded: whether numbers are rounded, and steps are those that can be sent; else noise stands for rounding.
+    """
+
+    def __init__(self, layout: Layout, row: Tensor) -> None:
+        super().__init__()
+        self.layout, self.rounded = layout, False
+        self.row = nn.Parameter(row.clone())
+        sizes = torch.stack([part.abs().mean() for part in row.split(layout.sizes)])
+        steps = START_STEP * (sizes + 0.05)
+        steps[[part.kind == "grid" for part in layout.parts]] = GRID_STEP
+        self.log_step = nn.Parameter(steps.log())
+        start = torch.tensor([EMBEDDING_CONTEXT if part.name == "embedding" else PLACES_CONTEXT
+                              for _, part in layout.grids() for _ in range(part.scales)])
+        self.context = nn.Parameter(start)
+        self.register_buffer("part", torch.from_numpy(layout.part_of_number), persistent=False)
+        self.register_buffer("scale", torch.from_numpy(layout.scale_of_number), persistent=False)
+        counts = torch.bincount(self.scale, minlength=layout.scales)
+        self.log_scale = nn.Parameter((torch.bincount(self.scale, row.abs(), layout.scales) / counts + 1e-3).log())
+
+    def forward(self) -> tuple[dict[str, Tensor], Tensor]:
+        """The tensors as the decoder will have them, or noisy, and their bits."""
+        log_step = self.log_step.detach() if self.rounded else self.log_step
+        step = log_step[self.part]
+        exact = self.row * torch.exp(-step)
+        counted = exact + ((exact.round() - exact).detach() if self.rounded else torch.rand_like(exact) - 0.5)
+        scale = torch.exp(self.log_scale[self.scale] - step).clamp(min=SCALE_LOW)
+        return self.layout.tensors(counted * step.exp()), laplace_bits(self._unknown(counted), scale).sum()
+
+    def _unknown(self, counted: Tensor) -> Tensor:
+        """Numbers (size,), those of grids without what their neighbours tell."""
+        context = self.context.detach() if self.rounded else self.context
+        parts, first = [], 0
+        for part, numbers in zip(self.layout.parts, counted.split(self.layout.sizes), strict=True):
+            if part.kind == "grid":
+                coefficients = context[first : first + part.scales]
+                numbers = numbers - self._prediction(numbers.view(part.shape), coefficients).flatten()
+                first += part.scales
+            parts.append(numbers)
+        return torch.cat(parts)
+
+    def _prediction(self, grid: Tensor, coefficients: Tensor) -> Tensor:
+        """What `fewbits.kernels.grid_prediction` predicts of a grid (T, C, H, W)."""
+        padded = F.pad(grid, (1, 0, 1, 0, 0, 0, 1, 0))
+        before, left, above = padded[:-1, :, 1:, 1:], padded[1:, :, 1:, :-1], padded[1:, :, :-1, 1:]
+        a, b, c = coefficients.T[..., None, None]
+        prediction = a * before + b * left + c * above
+        return prediction + (prediction.round() - prediction).detach() if self.rounded else prediction
+
+    @torch.no_grad()
+    def begin_rounding(self) -> None:
+        """From here on numbers are as they will be sent."""
+        codes = step_codes(self.log_step.exp().cpu().numpy()).astype(np.float64)
+        logs = (codes - STEP_ZERO) / STEPS_AN_OCTAVE * np.log(2)
+        self.log_step.copy_(torch.from_numpy(logs))
+        self.context.copy_(self._coefficients() / 2**grid_prediction.FRACTION)
+        self.rounded = True
+
+    @torch.no_grad()
+    def coarsen(self) -> None:
+        """Goes on to the next larger steps that can be sent."""
+        self.log_step += np.log(2) / STEPS_AN_OCTAVE
+
+    def _coefficients(self) -> Tensor:
+        """(channels of grids, 3): those of contexts, as integers."""
+        return (self.context * 2**grid_prediction.FRACTION).round().clamp(-128, 127)
+
+    @torch.no_grad()
+    def numbers(self) -> Numbers:
+        """What is sent."""
+        steps = step_codes(self.log_step.exp().cpu().numpy())
+        return Numbers.rounded(self.row.cpu(), steps, self._coefficients().to(torch.int8).cpu().numpy(), self.layout)
+
+
+class UnratedNumbers(nn.Module):
+    """The numbers of a decoder that are rounded after training, as H. Chen et al., "HNeRV", CVPR 2023, do: evenly
+    between the least and the greatest of a tensor. Interface of `RatedNumbers`."""
+
+    def __init__(self, layout: Layout, row: Tensor) -> None:
+        super().__init__()
+        self.layout, self.rounded = layout, True
+        self.row = nn.Parameter(row.clone())
+        self.bits = np.where([part.kind == "grid" for part in layout.parts], UNRATED_GRID_BITS, UNRATED_BITS)
+
+    def forward(self) -> tuple[dict[str, Tensor], Tensor]:
+        """The tensors, and no bits."""
+        return self.layout.tensors(self.row), torch.zeros(())
+
+    def coarsen(self) -> None:
+        """A bit less for each number, where there are bits left to take."""
+        self.bits = np.maximum(self.bits - 1, 1)
+
+    @torch.no_grad()
+    def numbers(self) -> Numbers:
+        """What is sent."""
+        row = self.row.cpu()
+        spans = torch.stack([numbers.max() - numbers.min() for numbers in row.split(self.layout.sizes)])
+        codes = step_codes(np.maximum(spans.numpy(), 1e-6) / (2.0**self.bits - 1))
+        context = np.zeros((self.layout.grid_channels, grid_prediction.NEIGHBOURS), np.int8)
+        return Numbers.rounded(row, codes, context, self.layout)

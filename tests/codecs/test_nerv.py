@@ -1,0 +1,216 @@
+"""The video codecs that fit a network to a film."""
+
+import random
+from contextlib import suppress
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from fewbits.codecs import files
+from fewbits.codecs.codec import Stream, Target
+from fewbits.codecs.film import Positions, Video
+from fewbits.codecs.video.nerv import coding, encoder
+from fewbits.codecs.video.nerv.aims import Aim
+from fewbits.codecs.video.nerv.codec import HnervCodec, NervCodec
+from fewbits.codecs.video.nerv.coding import Numbers, best_scales
+from fewbits.codecs.video.nerv.config import HNERV, MAX_WIDTH, NERV, NervConfig
+from fewbits.codecs.video.nerv.decoder import Decoder
+from fewbits.codecs.video.nerv.layout import Layout
+from fewbits.errors import DamagedError, StreamError
+
+DESIGNS = pytest.mark.parametrize("design", [NERV, HNERV], ids=["nerv", "hnerv"])
+
+
+def film(count: int = 6, height: int = 34, width: int = 48) -> Video:
+    """A bright square that moves over a slope."""
+    rows, columns = np.mgrid[:height, :width]
+    frames = []
+    for number in range(count):
+        frame = np.stack([4 * columns, 5 * rows, 60 + 0 * rows], -1).clip(0, 255).astype(np.uint8)
+        frame[8:20, 2 + 3 * number : 14 + 3 * number] = 240
+        frames.append(frame)
+    return Video(np.stack(frames), Fraction(30000, 1001))
+
+
+def shape_of(video: Video) -> dict[str, int]:
+    return {"count": video.count, "width": video.width, "height": video.height, "rate_numerator": 30000,
+            "rate_denominator": 1001, "matrix": 0, "full_range": 0}
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.square(a.astype(float) - b).mean()))
+
+
+@DESIGNS
+@pytest.mark.parametrize(("height", "width"), [(34, 48), (17, 161), (1, 1)])
+def test_the_decoder_gives_frames_of_any_size(design, height: int, width: int) -> None:
+    config = NervConfig(design, 1, 5, height, width)
+    with torch.no_grad():
+        frames = Decoder(config)(torch.tensor([0.0, 1.5, 4.0]))
+    assert frames.shape == (3, 3, height, width) and frames.isfinite().all()
+
+
+@DESIGNS
+def test_the_layout_is_the_decoders(design) -> None:
+    config = NervConfig(design, 2, 7, 40, 60)
+    layout, tensors = Layout(config), dict(Decoder(config).named_parameters())
+    row = layout.row(tensors)
+    assert len(row) == layout.size == sum(tensor.numel() for tensor in tensors.values())
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in layout.tensors(row).items())
+    assert np.array_equal(np.unique(layout.scale_of_number), np.arange(layout.scales))
+    # a scale is never shared between tensors
+    pairs = set(zip(layout.scale_of_number.tolist(), layout.part_of_number.tolist(), strict=True))
+    assert len(pairs) == layout.scales
+
+
+def some_numbers(layout: Layout, seed: int = 0) -> Numbers:
+    generator = np.random.default_rng(seed)
+    spread = generator.choice([0.01, 0.3, 2.0, 50.0], layout.scales)[layout.scale_of_number]
+    integers = np.round(generator.laplace(size=layout.size) * spread).astype(np.int32)
+    integers[0] = 5_000_000  # beyond every table
+    context = generator.integers(-40, 40, (layout.grid_channels, 3)).astype(np.int8)
+    return Numbers(generator.integers(100, 200, len(layout.parts)).astype(np.uint8), context, integers)
+
+
+@DESIGNS
+def test_numbers_come_back_and_take_as_many_bits_as_estimated(design) -> None:
+    layout = Layout(NervConfig(design, 2, 7, 40, 60))
+    numbers = some_numbers(layout)
+    section, bits = coding.encode(numbers, layout)
+    back = coding.decode(section, layout)
+    for name in ("steps", "context", "integers"):
+        assert np.array_equal(getattr(back, name), getattr(numbers, name))
+    assert 8 * len(section) == pytest.approx(bits, abs=80, rel=1e-3)
+
+
+def test_the_best_scale_of_each_row_is_found() -> None:
+    layout = Layout(NervConfig(NERV, 1, 4, 40, 60))
+    integers = some_numbers(layout, 1).integers
+    found = best_scales(integers, layout)
+    for number in random.Random(0).sample(range(layout.scales), 12):
+        row = integers[layout.scale_of_number == number]
+        bits = [coding.TABLES.bits(row, np.full(len(row), table, np.uint16)) for table in range(coding.SCALES)]
+        assert bits[found[number]] <= min(bits) + 0.02 * min(bits) + 1
+
+
+def test_rounding_goes_to_the_nearest() -> None:
+    layout = Layout(NervConfig(NERV, 0, 2, 16, 16))
+    row = torch.randn(layout.size, generator=torch.Generator().manual_seed(0))
+    numbers = Numbers.rounded(row, np.full(len(layout.parts), 136, np.uint8), some_numbers(layout).context, layout)
+    assert (numbers.row(layout) - row).abs().max() <= 2.0**-3 / 2 + 1e-6
+
+
+@pytest.mark.parametrize("codec", [NervCodec, HnervCodec])
+def test_a_film_comes_back_alike(codec: type[NervCodec]) -> None:
+    video = film()
+    stream = codec().encode(video, Target(quality=100, effort=6))
+    decoded = codec().decode(stream, shape_of(video))
+    assert decoded.samples.shape == video.samples.shape
+    assert psnr(decoded.samples, video.samples) > (20 if codec is NervCodec else 14)
+    assert 8 * sum(map(len, stream.sections)) == pytest.approx(stream.estimate_bits, rel=0.01, abs=80)
+
+
+def test_more_effort_is_better() -> None:
+    video = film()
+    likeness = []
+    for effort in (3, 6):
+        stream = NervCodec().encode(video, Target(quality=80, effort=effort))
+        likeness.append(psnr(NervCodec().decode(stream, shape_of(video)).samples, video.samples))
+    assert likeness[1] > likeness[0] + 1
+
+
+@pytest.fixture(scope="module")
+def groups() -> tuple[Video, Stream]:
+    """A film of three groups, of 3, 3 and 2 frames."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder, "USUAL_GROUP", 3)
+        video = film(8)
+        return video, NervCodec().encode(video, Target(quality=60, effort=4))
+
+
+def test_groups_are_independent(groups: tuple[Video, Stream]) -> None:
+    video, stream = groups
+    assert stream.settings["group"] == 3 and len(stream.sections) == 3
+    whole = NervCodec().decode(stream, shape_of(video)).samples
+    hurt = Stream(stream.settings, [stream.sections[0], None, stream.sections[2]])
+    decoded = NervCodec().decode(hurt, shape_of(video)).samples
+    assert np.array_equal(decoded[[0, 1, 2, 6, 7]], whole[[0, 1, 2, 6, 7]]) and (decoded[3:6] == 128).all()
+    assert (whole[3:6] != 128).any()
+
+
+def test_any_frames_can_be_had(groups: tuple[Video, Stream]) -> None:
+    video, stream = groups
+    whole = NervCodec().decode(stream, shape_of(video)).samples
+    part = list(NervCodec().decode_frames(stream, shape_of(video), Positions(range(2, 7))))
+    # convolutions of other batches may round otherwise
+    assert np.abs(np.stack(part).astype(int) - whole[2:7]).max() <= 1
+
+
+def test_frames_between_frames_lie_between_them(groups: tuple[Video, Stream]) -> None:
+    video, stream = groups
+    positions = [Fraction(0), Fraction(1, 2), Fraction(1), Fraction(5, 2), Fraction(7)]
+    first, between, second, edge, last = NervCodec().decode_frames(stream, shape_of(video), positions)
+    apart = np.abs(first.astype(int) - second).mean()
+    assert max(np.abs(between.astype(int) - frame).mean() for frame in (first, second)) < apart
+    assert edge.shape == last.shape == first.shape
+
+
+def test_a_size_is_kept() -> None:
+    video = film(12)
+    for size in (2000, 4000):
+        stream = NervCodec().encode(video, Target(size=size, effort=5))
+        total = sum(map(len, stream.sections))
+        assert total <= size and (total > 0.7 * size or stream.settings["width"] == MAX_WIDTH), total
+
+
+def test_a_size_that_cannot_be_reached_is_told() -> None:
+    stream = NervCodec().encode(film(3), Target(size=20, effort=1))
+    assert any("cannot be reached" in notice for notice in stream.notices)
+
+
+def test_the_trade_is_steered_to_a_psnr() -> None:
+    aim = Aim(Target(psnr=30.0), 1000)
+    before = aim.trade
+    aim.steer(0.1, 0.01, 1.0, 33.0)
+    assert aim.trade == before
+    aim.steer(0.5, 0.01, 1.0, 33.0)
+    dearer = aim.trade
+    aim.steer(0.5, 0.01, 1.0, 20.0)
+    assert dearer > before > 0 and aim.trade < dearer
+
+
+def test_wrong_sections_are_errors(groups: tuple[Video, Stream]) -> None:
+    video, stream = groups
+    with pytest.raises(DamagedError, match="needs 3 sections"):
+        NervCodec().decode(Stream(stream.settings, stream.sections[:2]), shape_of(video))
+    generator = random.Random(0)
+    for _ in range(60):
+        section = bytearray(stream.sections[0])
+        if generator.random() < 0.5:
+            del section[generator.randrange(len(section)) :]
+        for _ in range(3):
+            if section:
+                section[generator.randrange(len(section))] = generator.randrange(256)
+        hostile = Stream(stream.settings, [bytes(section), *stream.sections[1:]])
+        with suppress(StreamError):
+            NervCodec().decode(hostile, shape_of(video))
+
+
+def test_encoding_leaves_no_trace_in_torch() -> None:
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    NervCodec().encode(film(2), Target(effort=1))
+    assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == threads
+
+
+def test_encoding_twice_gives_the_same_file() -> None:
+    streams = [NervCodec().encode(film(3), Target(effort=1)) for _ in range(2)]
+    assert streams[0].sections == streams[1].sections
+
+
+def test_a_file_is_written_and_read() -> None:
+    video = film(4)
+    data = files.encode(video, "nerv", Target(quality=50, effort=2)).data
+    media = files.decode(data).media
+    assert isinstance(media, Video) and media.rate == video.rate and media.samples.shape == video.samples.shape
