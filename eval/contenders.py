@@ -9,28 +9,30 @@ from fewbits.codecs.codec import MediaT
 from fewbits.errors import InputError
 from fewbits.eval.anchors import ANCHORS, Anchor
 from fewbits.eval.sound_anchors import SOUND_ANCHORS, SoundAnchor
-from fewbits.eval.trip import there_and_back
+from fewbits.eval.trip import read_through, there_and_back
+from fewbits.eval.video_anchors import VIDEO_ANCHORS, VideoAnchor
 
 NEURAL_SETTINGS = tuple(range(0, 101, 10))
 LOSSLESS_SETTINGS = (1, 3, 5, 7, 9)
 
-_ANCHORS: Mapping[str, Mapping[str, Anchor | SoundAnchor]] = {"image": ANCHORS, "audio": SOUND_ANCHORS}
-_THINGS = {"image": "pictures", "audio": "sounds"}
+_ANCHORS: Mapping[str, Mapping[str, Anchor | SoundAnchor | VideoAnchor]] = {
+    "image": ANCHORS, "audio": SOUND_ANCHORS, "video": VIDEO_ANCHORS}
+_THINGS = {"image": "pictures", "audio": "sounds", "video": "films"}
 
 
 @dataclass(frozen=True)
 class Contender(Generic[MediaT]):
-    """A codec that takes part in an evaluation, of pictures (`Image`) or of sounds (`Audio`).
+    """A codec that takes part in an evaluation, of pictures (`Image`), sounds (`Audio`) or films (`VideoSource`).
 
     Attributes:
         name, about: its name on the command line, one line for people.
         neural: whether it is one of the codecs of fewbits.
         suffix: end of its file names.
         settings: the spread taken where none is asked for. Of lossless codecs, settings are efforts, of classical ones
-            for sounds kbit/s.
+            for sounds kbit/s, for films CRF, which falls where quality rises.
         low, high, whole: range of settings, and whether they must be whole numbers.
         encode: (media, setting, effort) to a whole file and, for neural codecs, the model's own estimate in bits.
-        decode: a whole file to media.
+        decode: a whole file to media; films may be decoded while they are read.
     """
 
     name: str
@@ -58,24 +60,29 @@ class Contender(Generic[MediaT]):
             data, estimate = self.encode(media, setting, effort)
             return data
 
-        decoded, record = there_and_back(encode, self.decode, folder / f"coded{self.suffix}")
+        def decode(data: bytes) -> MediaT:
+            media = self.decode(data)
+            read_through(media)  # so that its time counts
+            return media
+
+        decoded, record = there_and_back(encode, decode, folder / f"coded{self.suffix}")
         return decoded, record | ({"estimate_bits": estimate} if self.neural else {})
 
 
 def available(kind: str = "image") -> list[str]:
-    """Names of everything that can be evaluated on "image" or "audio": the codecs of fewbits, then the anchors."""
+    """Names of everything that can be evaluated on "image", "audio" or "video": codecs of fewbits, then anchors."""
     return [*_neural_entries(kind), *_ANCHORS[kind]]
 
 
 def contender(name: str, kind: str = "image") -> Contender[Any]:
-    """The codec of this name for "image" or "audio"; raises `InputError` where there is none."""
+    """The codec of this name for "image", "audio" or "video"; raises `InputError` where there is none."""
     from fewbits.codecs import registry
 
     if name in _ANCHORS[kind]:
         return _from_anchor(_ANCHORS[kind][name])
     neural = _neural_entries(kind)
     if name in neural:
-        return _from_registry(name, **neural[name])
+        return _from_registry(name, kind, **neural[name])
     if name in registry.names("images"):
         raise InputError(f"{name} is for sets of images, not for {_THINGS[kind]} one by one.")
     raise InputError(f"There is no codec {name!r} for {_THINGS[kind]}; there are: {', '.join(available(kind))}.")
@@ -88,7 +95,7 @@ def entrant(name: str, settings: Sequence[float] | None, kind: str = "image") ->
 
 
 def parse_codec(text: str, kind: str = "image") -> tuple[str, list[float] | None]:
-    """Reads `NAME` or `NAME@SETTING,SETTING...` of a codec for "image" or "audio".
+    """Reads `NAME` or `NAME@SETTING,SETTING...` of a codec for "image", "audio" or "video".
 
     Returns:
         The name, and the settings or None for the codec's own spread.
@@ -131,20 +138,23 @@ def _from_anchor(anchor: Any) -> Contender[Any]:
                      anchor.whole, encode, anchor.decode)
 
 
-def _from_registry(name: str, about: str, lossless: bool) -> Contender[Any]:
+def _from_registry(name: str, kind: str, about: str, lossless: bool) -> Contender[Any]:
+    of_films = kind == "video"
+
     def encode(media: Any, setting: float, effort: int) -> tuple[bytes, float | None]:
         from fewbits.codecs import files
         from fewbits.codecs.codec import Target
 
         # whoever evaluates decodes and compares anyway
         target = Target(effort=int(setting), verify=False) if lossless else Target(quality=setting, effort=effort)
-        encoded = files.encode(media, name, target)
+        silent: dict[str, Any] = {"audio": files.NO_SOUND} if of_films else {}
+        encoded = files.encode(media, name, target, **silent)
         return encoded.data, encoded.estimate_bits
 
     def decode(data: bytes) -> Any:
         from fewbits.codecs import files
 
-        return files.decode(data).media
+        return files.CodedVideo(data) if of_films else files.decode(data).media
 
     settings, low, high = (LOSSLESS_SETTINGS, 1, 9) if lossless else (NEURAL_SETTINGS, 0, 100)
     return Contender(name, about, True, ".fwb", settings, low, high, lossless, encode, decode)

@@ -11,6 +11,7 @@ from typing import Any
 from fewbits.errors import InputError
 from fewbits.eval.medium import medium_of, metric_of
 from fewbits.eval.metrics import METRICS
+from fewbits.eval.video_metrics import VIDEO_METRICS
 
 Result = Mapping[str, Any]
 """What `evaluate` returns, or the same read from JSON."""
@@ -115,7 +116,8 @@ def mean_curves(result: Result, name: str) -> list[Curve]:
 
 
 def load_published(path: str | Path) -> list[Curve]:
-    """Curves from a JSON list of `{"codec", "source", "points": [{"bpp", "psnr", "ms_ssim"...}]}`.
+    """Curves from a JSON list of `{"codec", "source", "points": [{"bpp", "psnr", "ms_ssim"...}]}`, of
+    pictures or films.
 
     Returns:
         One curve for each codec and metric that its points hold.
@@ -164,7 +166,7 @@ def bd_rate(anchor: Curve, test: Curve) -> BDRate:
 
 def bd_table(result: Result, anchor: str = "avif-psnr", published: Iterable[Curve] = ()) -> list[BDRow]:
     """Delta rates of every measured and published curve against a measured anchor, fewest bits (in the first metric,
-    PSNR of pictures) first.
+    PSNR of pictures and films) first.
 
     Published curves are means over their own files: beside the result they mean something where it has the same.
     """
@@ -213,7 +215,7 @@ def _rate_or_reason(measured: Mapping[str, Curve], anchor: str, curve: Curve | N
 def _published(entry: Mapping[str, Any]) -> list[Curve]:
     """Curves of one entry of a published list."""
     curves = []
-    for name in METRICS:
+    for name in {**METRICS, **VIDEO_METRICS}:
         points = [Point(None, float(p["bpp"]), float(p[name])) for p in entry["points"] if p.get(name) is not None]
         if points:
             curves.append(Curve(str(entry["codec"]), name, _by_rate(points),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from fewbits.eval.curves import Curve
-from fewbits.eval.medium import PICTURES, SOUNDS, less_is_better, metric_of
+from fewbits.eval.medium import SOUNDS, Medium, less_is_better, metric_of
 
 # matplotlib knows no CSS: it draws in stand-in colours, and the page's own take their place afterwards
 _INK, _FAINT, _GRID = "#010101", "#020202", "#030303"
@@ -21,12 +21,13 @@ _LABEL_LENGTH = 36
 _LABEL_GAP = 0.028  # of the height of the plot, between labels of published curves
 
 
-def rate_distortion_svg(curves: Sequence[Curve], emphasised: Sequence[str], order: Sequence[str],
+def rate_distortion_svg(curves: Sequence[Curve], medium: Medium, emphasised: Sequence[str], order: Sequence[str],
                         published: Sequence[Curve] = ()) -> str:
     """A plot of curves under one metric over the rate, as an `<svg>` element.
 
     Args:
         curves: what was measured, all under one metric; at least one.
+        medium: what they are of.
         emphasised: codecs to draw in heavier lines.
         order: all codecs of the page: it fixes a codec's colour and marker whatever else is in this plot.
         published: curves to lay under, in grey.
@@ -37,7 +38,7 @@ def rate_distortion_svg(curves: Sequence[Curve], emphasised: Sequence[str], orde
                      "xtick.color": _INK, "ytick.color": _INK}):
         figure = Figure(figsize=(9.2, 5.6))
         axes = figure.add_axes((0.065, 0.09, 0.7 if published else 0.92, 0.89))
-        _frame(axes, curves)
+        _frame(axes, curves, medium)
         _draw_published(axes, [c for c in published if c.metric == name])
         for curve in curves:
             i = order.index(curve.codec)
@@ -49,10 +50,9 @@ def rate_distortion_svg(curves: Sequence[Curve], emphasised: Sequence[str], orde
         return _as_element(figure)
 
 
-def _frame(axes: Axes, curves: Sequence[Curve]) -> None:
+def _frame(axes: Axes, curves: Sequence[Curve], medium: Medium) -> None:
     """Axes that the measured curves fill."""
     name = curves[0].metric
-    medium = PICTURES if name in PICTURES.metrics else SOUNDS
     scale, down = metric_of(name).scale, less_is_better(name)
     rates = [p.rate for c in curves for p in c.points]
     values = [scale(p.value) for c in curves for p in c.points]
@@ -64,7 +64,7 @@ def _frame(axes: Axes, curves: Sequence[Curve]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_locator(MaxNLocator(10, integer=medium is PICTURES))
+    axes.yaxis.set_major_locator(MaxNLocator(10, integer=medium is not SOUNDS))
     if down:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):.3g}"))
     axes.grid(color=_GRID, linewidth=0.7)

@@ -25,7 +25,7 @@ from fewbits.eval.curves import (
     metrics_of,
     plotted_metrics,
 )
-from fewbits.eval.medium import SOUNDS, Medium, medium_of, metric_of
+from fewbits.eval.medium import Medium, medium_of, metric_of
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1f24; --faint: #69727d; --line: #dde1e6;
@@ -55,15 +55,27 @@ summary { cursor: pointer; padding: .3rem 0; }
 """
 
 
+# what is shown of each medium, and what has to be known about it
+_SHOWN = {
+    "picture": ("Side by side", "The middle of each picture. Rate and PSNR are of the whole picture; a codec that does "
+                                "not go so low or so high stands with its nearest setting."),
+    "sound": ("Spectrograms", "The first channel's first seconds, from 0 Hz at the bottom to half the rate of the "
+                              "samples, over 65 dB. Each codec stands with the nearest of its settings; its rate is "
+                              "that of the whole sound."),
+    "film": ("One frame", "The middle of the middle frame of the first film. Each codec stands with the nearest of its "
+                          "settings; rate and PSNR are of the whole film."),
+}
+
+
 def write_html(result: Result, path: str | Path, anchor: str | None = None, published: Iterable[Curve] = (),
                crops: Sequence[CropRow] = ()) -> None:
     """Writes the page.
 
     Args:
-        result: what `evaluate`, of pictures or of sounds, returned, or the same read from JSON.
+        result: what `evaluate`, of pictures, sounds or films, returned, or the same read from JSON.
         anchor: codec that rates are compared with; None for the usual one.
         published: curves to lay under the plots, from `curves.load_published`.
-        crops: from `crops.take_crops`, or `spectrograms.take_spectrograms`.
+        crops: from `crops.take_crops`, `spectrograms.take_spectrograms` or `stills.Stills.rows`.
 
     Raises:
         InputError: if the result holds no record, or the page cannot be written.
@@ -115,7 +127,7 @@ def _plots(result: Result, published: Sequence[Curve]) -> list[str]:
             note += f" {total - files} of {total} are left out: too small for the metric, or decoded exactly somewhere."
         if published:
             note += " Grey: published curves, means over the files of their sources."
-        plot = rate_distortion_svg(curves, _neural(result), codecs_of(result), published)
+        plot = rate_distortion_svg(curves, medium, _neural(result), codecs_of(result), published)
         sections.append(_section(title, note, plot))
     return sections
 
@@ -146,7 +158,7 @@ def _bd_section(result: Result, anchor: str, published: Sequence[Curve]) -> str:
 def _bd_cells(name: str, rate: BDRate | None) -> list[str]:
     if rate is None or rate.percent is None:
         return ["-", "", ""]
-    digits, unit = (1, " dB") if name == "psnr" else (3, "")
+    digits, unit = (1, " dB") if name.startswith("psnr") else (3, "")
     percent = round(rate.percent, 1) + 0.0  # no -0.0
     return [f"{percent:+.1f} %", f"{rate.low:.{digits}f} to {rate.high:.{digits}f}{unit}", f"{rate.overlap:.0%}"]
 
@@ -168,14 +180,8 @@ def _crop_section(crops: Sequence[CropRow], medium: Medium) -> str:
     for row in crops:
         figures = [_figure(row.source, "source", row.file), *(_figure(c.pixels, c.codec, c.caption) for c in row.crops)]
         text += f'<h3>{_text(row.file)}</h3><div class="crops">{"".join(figures)}</div>'
-    if medium is SOUNDS:
-        return _section(f"Spectrograms at about {crops[0].rate:g} kbit/s",
-                        "The first channel's first seconds, from 0 Hz at the bottom to half the rate of the samples, "
-                        "over 65 dB. Each codec stands with the nearest of its settings; its rate is that of the whole "
-                        "sound.", text)
-    return _section(f"Side by side at about {crops[0].rate:g} bits per pixel",
-                    "The middle of each picture. Rate and PSNR are of the whole picture; a codec that does not go so "
-                    "low or so high stands with its nearest setting.", text)
+    title, note = _SHOWN[medium.thing]
+    return _section(f"{title} at about {crops[0].rate:g} {medium.axis}", note, text)
 
 
 def _figure(pixels: np.ndarray, title: str, caption: str) -> str:
@@ -189,24 +195,36 @@ def _figure(pixels: np.ndarray, title: str, caption: str) -> str:
 
 def _time_section(result: Result) -> str:
     """How long files take, and how far they are above the models' own estimates."""
-    sounds, rows = medium_of(result) is SOUNDS, []
+    note, in_words = _TIMES[medium_of(result).thing]
+    rows = []
     for codec in codecs_of(result):
         records = [r for r in result["records"] if r["codec"] == codec]
-        times = [_times_real_time(records, key) if sounds else _seconds([r[key] for r in records])
-                 for key in ("encode_s", "decode_s")]
+        times = [in_words(records, key) for key in ("encode_s", "decode_s")]
         rows.append([codec, *times, _over_estimate(records)])
-    unit = "Seconds of sound in a second" if sounds else "Wall seconds a picture, mean (least to most)"
-    return _section("Time", f"{unit}; anchors encode in one thread. Over estimate: what a file has beyond the model's "
-                    "own estimate of its size, the largest case.",
-                    _table(["codec", "encode", "decode", "over estimate"], rows, _neural(result)))
+    return _section("Time", f"{note} Over estimate: what a file has beyond the model's own estimate of its size, the "
+                    "largest case.", _table(["codec", "encode", "decode", "over estimate"], rows, _neural(result)))
 
 
-def _seconds(values: list[float]) -> str:
+def _seconds(records: list[Mapping[str, Any]], key: str) -> str:
+    values = [r[key] for r in records]
     return f"{fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
 def _times_real_time(records: list[Mapping[str, Any]], key: str) -> str:
     return f"{sum(r['seconds'] for r in records) / sum(r[key] for r in records):,.1f} x real time"
+
+
+def _frames_a_second(records: list[Mapping[str, Any]], key: str) -> str:
+    return f"{sum(r['frames'] for r in records) / sum(r[key] for r in records):,.1f} frames/s"
+
+
+# what the times of each medium say, and how they are told
+_TIMES = {
+    "picture": ("Wall seconds a picture, mean (least to most); anchors encode in one thread.", _seconds),
+    "sound": ("Seconds of sound in a second; anchors encode in one thread.", _times_real_time),
+    "film": ("Frames a second; encoding includes reading the source. Anchors take as many threads as they choose.",
+             _frames_a_second),
+}
 
 
 def _over_estimate(records: list[Mapping[str, Any]]) -> str:

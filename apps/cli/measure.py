@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,18 +22,20 @@ if TYPE_CHECKING:
 
     Measure = Callable[[Progress], dict[str, Any]]
     Show = Callable[[dict[str, Any], Progress], list[CropRow]]
+    Work = tuple[Measure, Show, Callable[[dict[str, Any]], list[Table]]]
 
 
 def evaluate(
     sources: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Pictures and folders of pictures, or sounds and such folders.")
+        list[str], typer.Argument(metavar="PATH", help="Pictures and folders of pictures, or sounds, or films.")
     ],
     codec: Annotated[list[str], typer.Option(help="NAME or NAME@SETTING,SETTING..., once for each codec.")],
     effort: Annotated[int, typer.Option(min=1, max=9, help="1 (fastest) to 9 (slowest).")] = 5,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write all records here.")] = None,
     html_path: Annotated[Path | None, typer.Option("--html", metavar="OUT", help="Write a page with plots.")] = None,
     anchor: Annotated[
-        str | None, typer.Option(help="Codec that rates are compared with.", show_default="avif-psnr, of sounds opus")
+        str | None, typer.Option(help="Codec that rates are compared with.",
+                                 show_default="avif-psnr, of sounds opus, of films x264")
     ] = None,
     published: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JSON with published curves, to lay under the plots.")
@@ -42,26 +45,29 @@ def evaluate(
     """Compare codecs on pictures: rate, distortion and time of files that were written and decoded again.
 
     Where a codec for sounds is among them (speech, sound, opus, opus-60, mp3, aac, flac), PATHs are sounds and folders
-    of sounds. Where a codec for sets of images is among them, each PATH is one set: an idx file or a folder.
+    of sounds; where one for films is (x264, x265, svtav1, the same with -psnr), films and folders of films. Where a
+    codec for sets of images is among them, each PATH is one set: an idx file or a folder.
     """
-    from fewbits.eval import curves, image_sets, medium, report, sounds
+    from fewbits.eval import curves, image_sets, medium, report, sounds, videos
 
-    of_sounds = sounds.asked_for(codec)
-    if not of_sounds and image_sets.asked_for(codec):
+    kind = "video" if videos.asked_for(codec) else "audio" if sounds.asked_for(codec) else "image"
+    if kind == "image" and image_sets.asked_for(codec):
         if html_path or anchor or published:
             raise InputError("Sets of images have no plots and no anchor: leave out --html, --anchor and --published, "
                              "or the codecs for sets.")
         return _evaluate_sets(sources, codec, effort, json_path)
-    if of_sounds and published:
+    if kind == "audio" and published:
         raise InputError("There are no published curves of sounds: leave out --published.")
-    if mono and not of_sounds:
-        raise InputError("Pictures have no channels to take the mean of: leave out --mono.")
+    if mono and kind != "audio":
+        raise InputError("Pictures and films have no channels to take the mean of: leave out --mono.")
     names = [text.partition("@")[0] for text in codec]
     if anchor is not None and anchor not in names:
         raise InputError(f"The anchor {anchor} is not evaluated: add --codec {anchor}.")
-    against = anchor or (medium.SOUNDS if of_sounds else medium.PICTURES).anchor
+    against = anchor or medium.MEDIA[kind].anchor
     background = curves.load_published(published) if published else []
-    measured, shown = _sound_work(sources, codec, effort, mono) if of_sounds else _picture_work(sources, codec, effort)
+    work: dict[str, Callable[[list[str], list[str], int], Work]] = {
+        "image": _picture_work, "audio": partial(_sound_work, mono=mono), "video": _film_work}
+    measured, shown, tabled = work[kind](sources, codec, effort)
     steps = 2 if html_path else 1
     with progress_bar() as progress:
         result = measured(part_of(progress, 0, steps, "eval"))
@@ -71,7 +77,7 @@ def evaluate(
             rows = shown(result, part_of(progress, 1, steps, "side by side"))
             with paths.whole_or_absent(html_path, overwrite=True) as temporary:
                 report.write_html(result, temporary, against, background, rows)
-    tables = _sound_tables(result) if of_sounds else [_point_table(result)]
+    tables = tabled(result)
     if against in names:
         tables.append(_rate_table(curves.bd_table(result, against, background), curves.compared_metrics(result),
                                   against))
@@ -80,21 +86,30 @@ def evaluate(
         print(notice)
 
 
-def _picture_work(sources: list[str], codec: list[str], effort: int) -> "tuple[Measure, Show]":
-    """What measures codecs on pictures, and what takes crops of them."""
+def _picture_work(sources: list[str], codec: list[str], effort: int) -> "Work":
+    """What measures codecs on pictures, takes crops of them, and tells of the result."""
     from fewbits.eval import contenders, crops, evaluate
 
     entrants = [contenders.parse_codec(text) for text in codec]
     return (lambda progress: evaluate.evaluate(sources, entrants, effort, progress=progress),
-            lambda result, progress: crops.take_crops(result, sources, progress=progress))
+            lambda result, progress: crops.take_crops(result, sources, progress=progress), _picture_tables)
 
 
-def _sound_work(sources: list[str], codec: list[str], effort: int, mono: bool) -> "tuple[Measure, Show]":
-    """What measures codecs on sounds, and what makes spectrograms of them."""
+def _sound_work(sources: list[str], codec: list[str], effort: int, mono: bool) -> "Work":
+    """What measures codecs on sounds, makes spectrograms of them, and tells of the result."""
     from fewbits.eval import sounds, spectrograms
 
     return (lambda progress: sounds.evaluate(sources, codec, effort, mono=mono, progress=progress),
-            lambda result, progress: spectrograms.take_spectrograms(result, sources, progress=progress))
+            lambda result, progress: spectrograms.take_spectrograms(result, sources, progress=progress), _sound_tables)
+
+
+def _film_work(sources: list[str], codec: list[str], effort: int) -> "Work":
+    """What measures codecs on films, gives the frames that were kept meanwhile, and tells of the result."""
+    from fewbits.eval import stills, videos
+
+    kept = stills.Stills()
+    return (lambda progress: videos.evaluate(sources, codec, effort, seen=kept.see, progress=progress),
+            lambda result, progress: kept.rows(), _film_tables)
 
 
 def _evaluate_sets(sources: list[str], codec: list[str], effort: int, json_path: Path | None) -> None:
@@ -141,19 +156,16 @@ def demo(
     print(f"The files, and what they decode to, are in {output}/.")
 
 
-def _point_table(result: dict[str, Any]) -> "Table":
+def _picture_tables(result: dict[str, Any]) -> "list[Table]":
     """Means over all files, setting by setting."""
     from rich.table import Table
 
     records = result["records"]
-    cells: dict[tuple[str, float], list[dict[str, Any]]] = {}
-    for record in records:
-        cells.setdefault((record["codec"], record["setting"]), []).append(record)
     names = list(records[0]["metrics"])
     table = Table("codec", title=f"Means over {len({r['file'] for r in records})} pictures")
     for heading in ("setting", "bpp", *names, "encode s", "decode s"):
         table.add_column(heading, justify="right")
-    for (codec, setting), cell in cells.items():
+    for (codec, setting), cell in _by_setting(records).items():
         values = [[record["metrics"][name] for record in cell] for name in names]
         table.add_row(
             codec,
@@ -162,7 +174,7 @@ def _point_table(result: dict[str, Any]) -> "Table":
             *("-" if None in value else f"{fmean(value):.4f}" for value in values),
             *(f"{fmean(r[name] for r in cell):.3f}" for name in ("encode_s", "decode_s")),
         )
-    return table
+    return [table]
 
 
 def _sound_tables(result: dict[str, Any]) -> "list[Table]":
@@ -180,10 +192,7 @@ def _sound_tables(result: dict[str, Any]) -> "list[Table]":
                     collapse_padding=True)
     for heading in ("setting", *(SOUND_METRICS[name].label.replace(" ", "\n") for name in names)):
         quality.add_column(heading, justify="right")
-    cells: dict[tuple[str, float], list[dict[str, Any]]] = {}
-    for record in records:
-        cells.setdefault((record["codec"], record["setting"]), []).append(record)
-    for (codec, setting), cell in cells.items():
+    for (codec, setting), cell in _by_setting(records).items():
         seconds = sum(r["seconds"] for r in cell)
         rates.add_row(
             codec,
@@ -195,6 +204,40 @@ def _sound_tables(result: dict[str, Any]) -> "list[Table]":
         values = [[r["metrics"][name] for r in cell if r["metrics"][name] is not None] for name in names]
         quality.add_row(codec, f"{setting:g}", *(f"{fmean(value):.3f}" if value else "-" for value in values))
     return [rates, quality]
+
+
+def _film_tables(result: dict[str, Any]) -> "list[Table]":
+    """Means over all films, setting by setting; speeds are those of all frames together."""
+    from rich.table import Table
+
+    records = result["records"]
+    names = list(records[0]["metrics"])
+    films = len({r["file"] for r in records})
+    table = Table("codec", title=f"Means over {films} film{'s' * (films != 1)}", collapse_padding=True)  # 80 columns
+    for heading in ("setting", "bpp", "kbit/s", *(name.replace("_", "\n") for name in names), "encode\nfps",
+                    "decode\nfps"):
+        table.add_column(heading, justify="right")
+    for (codec, setting), cell in _by_setting(records).items():
+        values = [[r["metrics"][name] for r in cell] for name in names]
+        frames = sum(r["frames"] for r in cell)
+        table.add_row(
+            codec,
+            f"{setting:g}",
+            f"{fmean(r['bpp'] for r in cell):.4f}",
+            f"{fmean(r['kbps'] for r in cell):.1f}",
+            *("-" if None in value else f"{fmean(value):.{4 if name == 'ms_ssim' else 2}f}"
+              for name, value in zip(names, values, strict=True)),
+            *(f"{frames / sum(r[name] for r in cell):.3g}" for name in ("encode_s", "decode_s")),
+        )
+    return [table]
+
+
+def _by_setting(records: list[dict[str, Any]]) -> dict[tuple[str, float], list[dict[str, Any]]]:
+    """Records by codec and setting, in their order."""
+    cells: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for record in records:
+        cells.setdefault((record["codec"], record["setting"]), []).append(record)
+    return cells
 
 
 def _set_tables(result: dict[str, Any]) -> "list[Table]":

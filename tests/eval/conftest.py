@@ -1,6 +1,9 @@
-"""Pictures, sounds and a stand-in neural codec for the tests of evaluation."""
+"""Pictures, sounds, films and stand-ins for neural codecs, for the tests of evaluation."""
 
-from collections.abc import Callable
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +11,8 @@ import numpy as np
 import pytest
 
 from fewbits.codecs import registry
+from fewbits.codecs.colour import Colour
+from fewbits.codecs.film import Video
 from fewbits.codecs.media import Image
 from fewbits.codecs.sound import Audio
 from fewbits.eval.anchors import ANCHORS
@@ -70,3 +75,44 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(registry, "describe", lambda: [entry])
     monkeypatch.setattr(fewbits.codecs, "files", SimpleNamespace(encode=encode, decode=decode), raising=False)
     return "stand-in"
+
+
+def made_film(width: int = 48, height: int = 34, count: int = 8, colour: Colour = Colour()) -> Video:
+    """Soft shapes that move over a grain that stays, so that rate and distortion depend on the setting."""
+    n, y, x = np.mgrid[:count, :height, :width].astype(float)
+    waves = [np.sin((x + 2 * n) / 7), np.sin((y - n) / 5), np.cos((x + y + n) / 11)]
+    grain = np.random.default_rng(0).normal(0, 6, (1, height, width, 3))
+    frames = 128 + 70 * np.stack(waves, axis=-1) + grain
+    return Video(frames.clip(0, 255).round().astype(np.uint8), Fraction(25), colour)
+
+
+@pytest.fixture
+def make_film() -> Callable[..., Video]:
+    return made_film
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """A folder with two films and a file that is none."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    made_film().save(folder / "a.mkv")
+    made_film(37, 25, 5).save(folder / "b.mkv")
+    (folder / "notes.txt").write_text("not a film")
+    return folder
+
+
+@pytest.fixture
+def film_codec(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A lossless codec of fewbits for films, which stores frames."""
+    for known in ("_BY_NAME", "_BY_NUMBER", "_DEFAULTS"):
+        monkeypatch.setattr(registry, known, dict(getattr(registry, known)))
+    spec = importlib.util.spec_from_file_location("stored_film", root / "tests" / "stored_film.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "stored_film", module)
+    spec.loader.exec_module(module)
+    module.register()
+    monkeypatch.setattr(registry, "_ENTRIES", (*registry._ENTRIES, module.ENTRY))
+    yield module.ENTRY.name
+    registry.create.cache_clear()
