@@ -43,12 +43,3 @@ def as_context(latents: Tensor, limit: int) -> Tensor:
     """Decoded latents in 1/16 step to what the networks see (1/8 step, rounded half up, clamped)."""
     halved = torch.floor(latents * 2.0 ** (CONTEXT_FRACTION - MEAN_FRACTION) + 0.5)
     return halved.clamp(-limit, limit)
-
-
-def laplace_bits(distance: Tensor, scale: Tensor) -> Tensor:
-    """-log2 of the mass that a zero-mean Laplacian with this mean distance puts on `distance` +- 1/2."""
-    distance = distance.abs()
-    inner, outer = torch.exp(-(distance - 0.5).abs() / scale), torch.exp(-(distance + 0.5) / scale)
-    mass = torch.where(distance > 0.5, 0.5 * (inner - outer), 1 - 0.5 * (inner + outer))
-    # where the mass underflows, the slope of the tail still leads back
-    return torch.where(mass > 1e-7, -torch.log2(mass.clamp(min=1e-7)), (distance - 0.5) / scale * 1.4427)

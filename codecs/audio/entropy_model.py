@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewbits.codecs.audio.config import AudioConfig
-from fewbits.codecs.latents import MEAN_FRACTION, SCALES, context_format, laplace_bits, round_through, scale_of
+from fewbits.codecs.latents import MEAN_FRACTION, SCALES, context_format, round_through, scale_of
 from fewbits.codecs.levels import level_format
 from fewbits.codecs.quantisation import QuantisableLayer
 
@@ -153,3 +153,12 @@ class EntropyModel(nn.Module):
         if not self.simulated:
             return decoded
         return context_format(decoded.shape[1], CONTEXT_LIMIT).rounded(decoded)
+
+
+def laplace_bits(residual: Tensor, scale: Tensor) -> Tensor:
+    """-log2 of the mass that a zero-mean Laplacian with this mean distance puts on `residual` +- 1/2."""
+    distance = residual.abs()
+    inner, outer = torch.exp(-(distance - 0.5).abs() / scale), torch.exp(-(distance + 0.5) / scale)
+    mass = torch.where(distance > 0.5, 0.5 * (inner - outer), 1 - 0.5 * (inner + outer))
+    # where the mass underflows, the slope of the tail still leads back
+    return torch.where(mass > 1e-7, -torch.log2(mass.clamp(min=1e-7)), (distance - 0.5) / scale * 1.4427)

@@ -14,14 +14,14 @@ import torch
 
 from fewbits.codecs.audio.codec import GAIN_ZERO, AudioCodec
 from fewbits.codecs.audio.config import AudioConfig
-from fewbits.codecs.audio.entropy_model import PASSES
+from fewbits.codecs.audio.entropy_model import PASSES, laplace_bits
 from fewbits.codecs.audio.exact_networks import ExactNetworks
 from fewbits.codecs.audio.mdct import Mdct
 from fewbits.codecs.audio.model import AudioModel
 from fewbits.codecs.audio.scalar_coder import POSITION_OF_CODE
 from fewbits.codecs.audio.weights import save_weights
 from fewbits.codecs.codec import Stream, Target
-from fewbits.codecs.latents import laplace_bits, table_scales
+from fewbits.codecs.latents import table_scales
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.codecs.quantisation import QuantisableLayer
 from fewbits.codecs.sound import Audio

@@ -15,10 +15,10 @@ from fewbits.codecs.video.nerv import coding, encoder
 from fewbits.codecs.video.nerv.aims import Aim
 from fewbits.codecs.video.nerv.codec import HnervCodec, NervCodec
 from fewbits.codecs.video.nerv.coding import Numbers, best_scales
-from fewbits.codecs.video.nerv.config import HNERV, MAX_WIDTH, NERV, NervConfig
+from fewbits.codecs.video.nerv.config import HNERV, NERV, NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
 from fewbits.codecs.video.nerv.layout import Layout
-from fewbits.errors import DamagedError, StreamError
+from fewbits.errors import DamagedError, LimitError, StreamError
 
 DESIGNS = pytest.mark.parametrize("design", [NERV, HNERV], ids=["nerv", "hnerv"])
 
@@ -105,17 +105,17 @@ def test_rounding_goes_to_the_nearest() -> None:
 @pytest.mark.parametrize("codec", [NervCodec, HnervCodec])
 def test_a_film_comes_back_alike(codec: type[NervCodec]) -> None:
     video = film()
-    stream = codec().encode(video, Target(quality=100, effort=6))
+    stream = codec().encode(video, Target(quality=80, effort=5))
     decoded = codec().decode(stream, shape_of(video))
     assert decoded.samples.shape == video.samples.shape
-    assert psnr(decoded.samples, video.samples) > (20 if codec is NervCodec else 14)
+    assert psnr(decoded.samples, video.samples) > (19 if codec is NervCodec else 13)
     assert 8 * sum(map(len, stream.sections)) == pytest.approx(stream.estimate_bits, rel=0.01, abs=80)
 
 
 def test_more_effort_is_better() -> None:
     video = film()
     likeness = []
-    for effort in (3, 6):
+    for effort in (2, 5):
         stream = NervCodec().encode(video, Target(quality=80, effort=effort))
         likeness.append(psnr(NervCodec().decode(stream, shape_of(video)).samples, video.samples))
     assert likeness[1] > likeness[0] + 1
@@ -158,14 +158,12 @@ def test_frames_between_frames_lie_between_them(groups: tuple[Video, Stream]) ->
 
 
 def test_a_size_is_kept() -> None:
-    video = film(12)
-    for size in (2000, 4000):
-        stream = NervCodec().encode(video, Target(size=size, effort=5))
-        total = sum(map(len, stream.sections))
-        assert total <= size and (total > 0.7 * size or stream.settings["width"] == MAX_WIDTH), total
+    stream = NervCodec().encode(film(8), Target(size=3000, effort=4))
+    assert 0.7 * 3000 < sum(map(len, stream.sections)) <= 3000 and not stream.notices
 
 
-def test_a_size_that_cannot_be_reached_is_told() -> None:
+def test_a_size_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "MORE_TRIALS", 1)
     stream = NervCodec().encode(film(3), Target(size=20, effort=1))
     assert any("cannot be reached" in notice for notice in stream.notices)
 
@@ -196,6 +194,15 @@ def test_wrong_sections_are_errors(groups: tuple[Video, Stream]) -> None:
         hostile = Stream(stream.settings, [bytes(section), *stream.sections[1:]])
         with suppress(StreamError):
             NervCodec().decode(hostile, shape_of(video))
+
+
+def test_networks_that_are_too_large_are_refused_before_memory_is_taken(groups: tuple[Video, Stream]) -> None:
+    video, stream = groups
+    for width, height in ((31, 20_000), (0, 200_000)):
+        shape = shape_of(video) | {"width": 20_000, "height": height}
+        with pytest.raises(LimitError, match="too much memory"):
+            NervCodec().decode_frames(Stream(stream.settings | {"width": width}, stream.sections), shape,
+                                      Positions(range(1)))
 
 
 def test_encoding_leaves_no_trace_in_torch() -> None:

@@ -13,13 +13,14 @@ from torch.func import functional_call
 from fewbits.codecs.codec import Progress, Stream, Target, no_progress
 from fewbits.codecs.film import VideoCodec
 from fewbits.codecs.video.nerv import coding
-from fewbits.codecs.video.nerv.config import HNERV, NERV, Design, NervConfig
+from fewbits.codecs.video.nerv.config import HNERV, MAX_NUMBERS, NERV, Design, NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
 from fewbits.codecs.video.nerv.layout import Layout
 from fewbits.codecs.video_source import VideoSource
-from fewbits.errors import DamagedError
+from fewbits.errors import DamagedError, LimitError
 
-AT_ONCE = 8  # frames that are decoded together
+AT_ONCE = 8  # frames that are decoded together at most,
+FEATURES_AT_ONCE = 1 << 25  # and numbers of a stage for them, where they are more than one
 LOST = 128  # samples of frames whose group is damaged
 
 
@@ -51,14 +52,19 @@ class NervCodec(VideoCodec):
         groups = -(-count // length)
         if len(stream.sections) != groups:
             raise DamagedError(f"The film needs {groups} sections, the file has {len(stream.sections)}.")
+        check_limits(self._config(stream, shape, 0))
         return self._frames(stream, shape, positions, progress)
+
+    def _config(self, stream: Stream, shape: dict[str, int], group: int) -> NervConfig:
+        length = stream.settings["group"]
+        frames = min(length, shape["count"] - group * length)
+        return NervConfig(self.design, stream.settings["width"], frames, shape["height"], shape["width"])
 
     def _frames(self, stream: Stream, shape: dict[str, int], positions: Sequence[Fraction],
                 progress: Progress) -> Iterator[np.ndarray]:
         length, done = stream.settings["group"], 0
         for number, inside in groupby(positions, lambda position: int(position) // length):
-            count = min(length, shape["count"] - number * length)
-            config = NervConfig(self.design, stream.settings["width"], count, shape["height"], shape["width"])
+            config = self._config(stream, shape, number)
             within = [float(min(position - number * length, config.frames - 1)) for position in inside]
             section = stream.sections[number]
             if section is None:
@@ -77,13 +83,21 @@ class HnervCodec(NervCodec):
     name, design = "hnerv", HNERV
 
 
+def check_limits(config: NervConfig) -> None:
+    """Raises `LimitError` for networks that would take too much memory, before they take any."""
+    if config.is_too_large or Layout(config).size > MAX_NUMBERS:
+        raise LimitError(f"Frames of {config.frame_width} x {config.height} with a network of width {config.width} "
+                         "would take too much memory.")
+
+
 @torch.inference_mode()
 def decoded(section: bytes, config: NervConfig, positions: Sequence[float], device: str) -> Iterator[np.ndarray]:
     """Frames (H, W, 3) uint8 of a group at positions in it. Raises `StreamError` where the section is wrong."""
     layout, decoder = Layout(config), Decoder(config).to(device, memory_format=torch.channels_last).eval()
     tensors = layout.tensors(coding.decode(section, layout).row(layout).to(device))
-    for start in range(0, len(positions), AT_ONCE):
-        times = torch.tensor(positions[start : start + AT_ONCE], dtype=torch.float32, device=device)
+    at_once = max(min(AT_ONCE, FEATURES_AT_ONCE // config.largest), 1)
+    for start in range(0, len(positions), at_once):
+        times = torch.tensor(positions[start : start + at_once], dtype=torch.float32, device=device)
         yield from to_samples(functional_call(decoder, tensors, (times,)))
 
 

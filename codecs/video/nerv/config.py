@@ -11,7 +11,7 @@ class Design:
     """A way to build decoders, of any width.
 
     Attributes:
-        about: the paper that it follows.
+        name: of the codec.
         factors: by which the stages enlarge, from coarse to fine.
         head_factor: by which pixel shuffling enlarges at the end.
         shares: features of each stage, as shares of those of the last.
@@ -23,7 +23,7 @@ class Design:
         rated: whether training knows what numbers cost; else they are rounded to 8 bits afterwards.
     """
 
-    about: str
+    name: str
     factors: tuple[int, ...]
     head_factor: int
     shares: tuple[float, ...]
@@ -43,16 +43,19 @@ class Design:
         return stride
 
 
+# H. Kwan et al., "HiNeRV", NeurIPS 2023, made small
 NERV = Design(
-    about="interpolation, ConvNeXt blocks and local grids, after H. Kwan et al., \"HiNeRV\", NeurIPS 2023",
-    factors=(1, 2, 2, 2, 2), head_factor=2, shares=(2.7, 2.7, 2, 1.34, 1), embedding_channels=8, frames_a_step=2,
-    grid_channels=(0, 4, 4, 2, 0), upsampling="interpolate", block="convnext", rated=True)
+    name="nerv", factors=(1, 2, 2, 2, 2), head_factor=2, shares=(6, 6, 4, 2, 1), embedding_channels=8, frames_a_step=2,
+    grid_channels=(8, 8, 4, 2, 1), upsampling="interpolate", block="convnext", rated=True)
+
+# H. Chen et al., "HNeRV: A Hybrid Neural Representation for Videos", CVPR 2023
 HNERV = Design(
-    about="H. Chen et al., \"HNeRV: A Hybrid Neural Representation for Videos\", CVPR 2023",
-    factors=(5, 4, 2, 2), head_factor=1, shares=(1.73, 1.44, 1.2, 1), embedding_channels=16, frames_a_step=1,
-    grid_channels=(0, 0, 0, 0), upsampling="shuffle", block="gelu", rated=False)
+    name="hnerv", factors=(5, 4, 2, 2), head_factor=1, shares=(1.73, 1.44, 1.2, 1), embedding_channels=16,
+    frames_a_step=1, grid_channels=(0, 0, 0, 0), upsampling="shuffle", block="gelu", rated=False)
 
 MAX_WIDTH = 31
+MAX_FEATURES = 1 << 27  # numbers of a stage, for a frame: half a gigabyte
+MAX_NUMBERS = 1 << 25  # of a network
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,20 @@ class NervConfig:
         """Features of each stage, from coarse to fine: fewer where there are more places."""
         finest = 4 * (self.width + 1)
         return tuple(4 * max(round(finest * share / 4), 1) for share in self.design.shares)
+
+    @property
+    def largest(self) -> int:
+        """Numbers of the largest stage, for a frame."""
+        places, largest = self.coarsest[0] * self.coarsest[1], 0
+        for factor, features in zip(self.design.factors, self.channels, strict=True):
+            places *= factor**2
+            largest = max(largest, places * features)
+        return largest
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether a frame would take too much memory."""
+        return self.largest > MAX_FEATURES
 
     @property
     def coarsest(self) -> tuple[int, int]:

@@ -39,7 +39,8 @@ class Stage(nn.Module):
         self.block = ConvNeXtBlock(outputs) if design.block == "convnext" else nn.GELU()
         self.places = None
         if count := design.grid_channels[number]:
-            self.places = nn.Parameter(0.05 * torch.randn(1, count, rows, columns))
+            self.places = nn.Parameter(torch.empty(1, count, rows, columns))
+            nn.init.normal_(self.places, std=0.05)
             self.of_places = nn.Conv2d(count, outputs, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:

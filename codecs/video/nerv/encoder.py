@@ -1,6 +1,8 @@
 """From films to streams: groups, the width of their networks, and fits until what is aimed at is met."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +17,11 @@ from fewbits.codecs.video.nerv.fit import BATCH, Fit
 from fewbits.codecs.video.nerv.layout import Layout
 from fewbits.codecs.video_source import VideoSource
 from fewbits.entropy.container import size_of_sections
+from fewbits.errors import InputError
 
 USUAL_GROUP = 144  # frames
-VISITS = (3, 6, 12, 24, 48, 96, 192, 384, 768)  # of each frame, for each effort
-BITS_A_NUMBER = 2.7  # that a network of the right size comes to
+VISITS = (3, 6, 12, 25, 50, 100, 200, 400, 800)  # of each frame, for each effort
+BITS_A_NUMBER = 1.6  # that a network of the right size comes to
 UNRATED_BITS_A_NUMBER = 7.6
 MORE_STEPS, MORE_TRIALS = 20, 24  # where a size is not met: of a fit, after numbers got coarser; and how often they do
 
@@ -42,6 +45,9 @@ class FilmEncoder:
         self.aim, self.visits = Aim(target, pixels), VISITS[target.effort - 1]
         config = NervConfig(design, 0, self.length, media.height, media.width)
         self.config = replace(config, width=best_width(self.aim.bits_per_pixel, config))
+        if self.config.is_too_large:
+            raise InputError(f"Frames of {media.width} x {media.height} are too large for {design.name}: make them "
+                             "smaller, or aim at fewer bits.")
         self.settings = {"width": self.config.width, "group": self.length}
 
     def stream(self) -> Stream:
@@ -67,7 +73,7 @@ class FilmEncoder:
 
     def _fitted(self, frames: np.ndarray, config: NervConfig, group: int, start: Numbers | None) -> Numbers:
         """The numbers for a group of frames (N, H, W, 3)."""
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), one_thread_an_operation():
             torch.manual_seed(group)
             fit = Fit(torch.from_numpy(frames), config, -(-self.visits * config.frames // BATCH), start, self.device)
             error, shown = 0.0, max(config.frames // BATCH, 1)
@@ -90,6 +96,17 @@ class FilmEncoder:
                 fit.step(self.aim.trade)
             numbers = fit.numbers.numbers()
         return numbers
+
+
+@contextmanager
+def one_thread_an_operation() -> Iterator[None]:
+    """Frames of a step are worked on side by side; operations are too small to be shared out as well."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def group_length(count: int) -> int:

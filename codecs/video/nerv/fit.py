@@ -1,7 +1,9 @@
 """Fits the decoder of a group of frames: distortion plus rate, by gradient descent."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -49,8 +51,10 @@ class Fit:
     def __init__(self, frames: Tensor, config: NervConfig, steps: int, start: Numbers | None = None,
                  device: str = "cpu") -> None:
         self.frames, self.config, self.steps, self.device = frames, config, steps, device
-        self.layout, self.decoder = Layout(config), Decoder(config).to(device, memory_format=torch.channels_last)
-        tensors = dict(self.decoder.named_parameters())
+        self.layout = Layout(config)
+        # a decoder for each frame of a step, since threads cannot share one
+        self.decoders = [Decoder(config).to(device, memory_format=torch.channels_last) for _ in range(BATCH)]
+        tensors = dict(self.decoders[0].named_parameters())
         if start is not None:
             # the other group's embedding is of other frames: all begin as its last one
             tensors |= Layout(config).tensors(start.row(self.layout))
@@ -63,6 +67,7 @@ class Fit:
         side = [parameter for name, parameter in self.numbers.named_parameters() if name != "row"]
         self.side = torch.optim.Adam([{"params": side}], SIDE_RATE, betas=(0.9, 0.99))
         self.step_count, self._order = 0, torch.empty(0, dtype=torch.long)
+        self.pool = ThreadPoolExecutor(BATCH)
 
     def _principal_components(self) -> Tensor:
         """An embedding that follows the frames: what varies most in them, much reduced."""
@@ -95,14 +100,12 @@ class Fit:
         if self.share >= 1 - ROUNDED_SHARE and not self.numbers.rounded:
             self.numbers.begin_rounding()
         chosen = self._next_frames()
-        source = self.frames[chosen].to(self.device).permute(0, 3, 1, 2) / 255.0
-        tensors, bits = self.numbers()
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
-            made = functional_call(self.decoder, tensors, (chosen.to(self.device).float(),))
-        error = (made - source).square().mean()
+        row, bits = self.numbers()
+        results = self.pool.map(partial(self._gradient, row.detach()), self.decoders, chosen.split(1))
+        errors, gradients = zip(*results, strict=True)
         for parameter in self.numbers.parameters():
             parameter.grad = None
-        (error + trade / self.pixels * bits).backward()
+        (row @ (sum(gradients) / len(chosen)) + trade / self.pixels * bits).backward()
         falling = max(0.5 * (1 + math.cos(math.pi * min(self.share, 1))), LAST_RATE)
         factor = min(1, (self.step_count + 1) / WARMUP) * falling
         self.optimiser.step(factor)
@@ -110,7 +113,17 @@ class Fit:
             group["lr"] = SIDE_RATE * factor
         self.side.step()
         self.step_count += 1
-        return Measured(error.item(), bits.item())
+        return Measured(sum(errors) / len(errors), bits.item())
+
+    def _gradient(self, row: Tensor, decoder: Decoder, chosen: Tensor) -> tuple[float, Tensor]:
+        """The error in some frames, and its gradient for all numbers (size,)."""
+        row = row.clone().requires_grad_()
+        source = self.frames[chosen].to(self.device).permute(0, 3, 1, 2) / 255.0
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            made = functional_call(decoder, self.layout.tensors(row), (chosen.to(self.device).float(),))
+        error = (made - source).square().mean()
+        (gradient,) = torch.autograd.grad(error, row)
+        return error.item(), gradient
 
     @property
     def pixels(self) -> int:

@@ -5,15 +5,18 @@ the place of rounding, then numbers are rounded and the slope passes as if they 
 Optimized Image Compression", ICLR 2017; for networks as signals, E. Dupont et al. and H. Kwan et al., "NVRC", 2024.)
 """
 
+import math
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fewbits.codecs.latents import laplace_bits
 from fewbits.codecs.video.nerv.coding import SCALE_LOW, STEP_ZERO, STEPS_AN_OCTAVE, Numbers, step_codes
 from fewbits.codecs.video.nerv.layout import Layout
 from fewbits.kernels import grid_prediction
+from fewbits.kernels.laplace_rate import laplace_rate
 
 UNRATED_BITS, UNRATED_GRID_BITS = 8, 6  # that numbers are rounded to where nothing is known of their rate
 START_STEP = 0.2  # of the mean size of a tensor's numbers
@@ -44,17 +47,19 @@ class RatedNumbers(nn.Module):
         self.context = nn.Parameter(start)
         self.register_buffer("part", torch.from_numpy(layout.part_of_number), persistent=False)
         self.register_buffer("scale", torch.from_numpy(layout.scale_of_number), persistent=False)
+        part_of_scale = np.repeat(np.arange(len(layout.parts)), [part.scales for part in layout.parts])
+        self.register_buffer("part_of_scale", torch.from_numpy(part_of_scale), persistent=False)
         counts = torch.bincount(self.scale, minlength=layout.scales)
         self.log_scale = nn.Parameter((torch.bincount(self.scale, row.abs(), layout.scales) / counts + 1e-3).log())
 
-    def forward(self) -> tuple[dict[str, Tensor], Tensor]:
-        """The tensors as the decoder will have them, or noisy, and their bits."""
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """The numbers (size,) as the decoder will have them, or noisy, and their bits."""
         log_step = self.log_step.detach() if self.rounded else self.log_step
-        step = log_step[self.part]
-        exact = self.row * torch.exp(-step)
+        step = log_step.exp().index_select(0, self.part)
+        exact = self.row / step
         counted = exact + ((exact.round() - exact).detach() if self.rounded else torch.rand_like(exact) - 0.5)
-        scale = torch.exp(self.log_scale[self.scale] - step).clamp(min=SCALE_LOW)
-        return self.layout.tensors(counted * step.exp()), laplace_bits(self._unknown(counted), scale).sum()
+        log_scale = (self.log_scale - log_step[self.part_of_scale]).clamp(min=math.log(SCALE_LOW))
+        return counted * step, LaplaceBits.apply(self._unknown(counted), log_scale, self.scale)
 
     def _unknown(self, counted: Tensor) -> Tensor:
         """Numbers (size,), those of grids without what their neighbours tell."""
@@ -101,6 +106,24 @@ class RatedNumbers(nn.Module):
         return Numbers.rounded(self.row.cpu(), steps, self._coefficients().to(torch.int8).cpu().numpy(), self.layout)
 
 
+class LaplaceBits(torch.autograd.Function):
+    """`fewbits.kernels.laplace_rate` as a function of numbers (n,) and logarithms of scales (s,)."""
+
+    @staticmethod
+    def forward(ctx: Any, numbers: Tensor, log_scales: Tensor, scale_of_number: Tensor) -> Tensor:
+        slopes = np.empty(len(numbers), np.float32)
+        scales = log_scales.detach().double().exp().cpu().numpy()
+        scale_slopes = np.zeros(len(scales))
+        bits = laplace_rate(numbers.detach().cpu().numpy(), scales, scale_of_number.cpu().numpy(), slopes, scale_slopes)
+        ctx.save_for_backward(torch.from_numpy(slopes).to(numbers), torch.from_numpy(scale_slopes).to(log_scales))
+        return numbers.new_tensor(bits)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        slopes, scale_slopes = ctx.saved_tensors
+        return gradient * slopes, gradient * scale_slopes, None
+
+
 class UnratedNumbers(nn.Module):
     """The numbers of a decoder that are rounded after training, as H. Chen et al., "HNeRV", CVPR 2023, do: evenly
     between the least and the greatest of a tensor. Interface of `RatedNumbers`."""
@@ -111,9 +134,9 @@ class UnratedNumbers(nn.Module):
         self.row = nn.Parameter(row.clone())
         self.bits = np.where([part.kind == "grid" for part in layout.parts], UNRATED_GRID_BITS, UNRATED_BITS)
 
-    def forward(self) -> tuple[dict[str, Tensor], Tensor]:
-        """The tensors, and no bits."""
-        return self.layout.tensors(self.row), torch.zeros(())
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """The numbers, and no bits."""
+        return self.row * 1, torch.zeros(())
 
     def coarsen(self) -> None:
         """A bit less for each number, where there are bits left to take."""
