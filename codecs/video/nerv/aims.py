@@ -5,7 +5,7 @@ import math
 from fewbits.codecs.codec import Target
 
 DEFAULT_QUALITY = 40.0
-USUAL_TRADE, USUAL_RATE = 0.02, 0.042  # at the default quality: bits per pixel of an animated film of 320x160
+USUAL_TRADE, USUAL_RATE = 0.04, 0.031  # at the default quality: bits per pixel of an animated film of 320x160
 OCTAVES = 0.0533  # of the rate, in one of quality
 TRADE_OCTAVES = 1.8  # of the trade, in one of the rate
 STEER_FROM = 0.2  # share of a fit: before it, rate and error are not what they will be

@@ -55,6 +55,17 @@ class NervCodec(VideoCodec):
         check_limits(self._config(stream, shape, 0))
         return self._frames(stream, shape, positions, progress)
 
+    def integers(self, stream: Stream, shape: dict[str, int]) -> np.ndarray:
+        """The numbers of all networks, (n,) int32: what is decoded before any float arithmetic, equal on every machine.
+
+        Raises:
+            StreamError: if the stream is wrong.
+        """
+        layouts = (Layout(self._config(stream, shape, group)) for group in range(len(stream.sections)))
+        numbers = (coding.decode(section, layout) for section, layout in zip(stream.sections, layouts, strict=True)
+                   if section is not None)
+        return np.concatenate([decoded.integers for decoded in numbers])
+
     def _config(self, stream: Stream, shape: dict[str, int], group: int) -> NervConfig:
         length = stream.settings["group"]
         frames = min(length, shape["count"] - group * length)

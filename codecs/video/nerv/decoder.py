@@ -18,8 +18,6 @@ class ConvNeXtBlock(nn.Module):
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
         self.norm = nn.LayerNorm(channels)
         self.up, self.down = nn.Conv2d(channels, EXPANSION * channels, 1), nn.Conv2d(EXPANSION * channels, channels, 1)
-        with torch.no_grad():
-            self.down.weight.mul_(0.3)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) to the same."""
@@ -39,8 +37,7 @@ class Stage(nn.Module):
         self.block = ConvNeXtBlock(outputs) if design.block == "convnext" else nn.GELU()
         self.places = None
         if count := design.grid_channels[number]:
-            self.places = nn.Parameter(torch.empty(1, count, rows, columns))
-            nn.init.normal_(self.places, std=0.05)
+            self.places = nn.Parameter(torch.zeros(1, count, rows, columns))
             self.of_places = nn.Conv2d(count, outputs, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,8 +67,17 @@ class Decoder(nn.Module):
             inputs = outputs
         self.stages = nn.ModuleList(stages)
         self.head = nn.Conv2d(inputs, COLOURS * design.head_factor**2, 3, padding=1)
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Where a fit begins: grey frames, blocks that change little."""
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
+        for stage in self.stages:
+            if stage.places is not None:
+                nn.init.normal_(stage.places, std=0.05)
+            if isinstance(stage.block, ConvNeXtBlock):
+                stage.block.down.weight.mul_(0.3)
 
     def forward(self, positions: Tensor) -> Tensor:
         """Frames (N, 3, H, W), about 0 to 1, at positions (N,) float32 in frames of the group."""

@@ -21,7 +21,7 @@ from fewbits.errors import InputError
 
 USUAL_GROUP = 144  # frames
 VISITS = (3, 6, 12, 25, 50, 100, 200, 400, 800)  # of each frame, for each effort
-BITS_A_NUMBER = 1.6  # that a network of the right size comes to
+BITS_A_NUMBER = 1.15  # that a network of the right size comes to
 UNRATED_BITS_A_NUMBER = 7.6
 MORE_STEPS, MORE_TRIALS = 20, 24  # where a size is not met: of a fit, after numbers got coarser; and how often they do
 

@@ -54,6 +54,7 @@ class Fit:
         self.layout = Layout(config)
         # a decoder for each frame of a step, since threads cannot share one
         self.decoders = [Decoder(config).to(device, memory_format=torch.channels_last) for _ in range(BATCH)]
+        self.decoders[0].begin()
         tensors = dict(self.decoders[0].named_parameters())
         if start is not None:
             # the other group's embedding is of other frames: all begin as its last one
@@ -97,8 +98,7 @@ class Fit:
         Args:
             trade: what a bit for each pixel costs, as an error.
         """
-        if self.share >= 1 - ROUNDED_SHARE and not self.numbers.rounded:
-            self.numbers.begin_rounding()
+        self.numbers.rounded = self.share >= 1 - ROUNDED_SHARE
         chosen = self._next_frames()
         row, bits = self.numbers()
         results = self.pool.map(partial(self._gradient, row.detach()), self.decoders, chosen.split(1))

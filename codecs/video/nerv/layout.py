@@ -13,19 +13,21 @@ from torch import Tensor
 from fewbits.codecs.video.nerv.config import NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
 
+LONG_ROW = 64  # numbers
+
 
 @dataclass(frozen=True)
 class Part:
     """A tensor of the decoder in the row.
 
     Attributes:
-        kind: a weight (outputs, inputs, h, w) has a scale for each output, a grid (steps in time, channels, h, w) for
-            each channel, a vector has one.
+        kind: "rows" (outputs, inputs, h, w) have a scale for each output, a "grid" (steps in time, channels, h, w) has
+            one for each channel, a "whole" one alone.
     """
 
     name: str
     shape: tuple[int, ...]
-    kind: Literal["weight", "vector", "grid"]
+    kind: Literal["rows", "grid", "whole"]
 
     @property
     def size(self) -> int:
@@ -34,11 +36,11 @@ class Part:
     @property
     def scales(self) -> int:
         """How many scales its numbers have."""
-        return {"weight": self.shape[0], "grid": self.shape[1 % len(self.shape)], "vector": 1}[self.kind]
+        return {"rows": self.shape[0], "grid": self.shape[1 % len(self.shape)], "whole": 1}[self.kind]
 
     def scale_of_number(self) -> np.ndarray:
         """(size,): which of its scales each number has."""
-        axis = {"weight": 0, "grid": 1, "vector": None}[self.kind]
+        axis = {"rows": 0, "grid": 1, "whole": None}[self.kind]
         if axis is None:
             return np.zeros(self.size, np.int64)
         along = [1] * len(self.shape)
@@ -90,7 +92,8 @@ class Layout:
         return torch.cat([tensors[part.name].reshape(-1) for part in self.parts])
 
 
-def _kind(name: str, shape: tuple[int, ...]) -> Literal["weight", "vector", "grid"]:
+def _kind(name: str, shape: tuple[int, ...]) -> Literal["rows", "grid", "whole"]:
     if name == "embedding" or name.endswith("places"):
         return "grid"
-    return "weight" if len(shape) == 4 else "vector"
+    # a shorter row would save less than its scale costs
+    return "rows" if len(shape) == 4 and prod(shape[1:]) >= LONG_ROW else "whole"

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fewbits.codecs.video.nerv.layout import Layout, Part
 
-ADAM_RATE, MUON_RATE = 3e-3, 4e-3
+ADAM_RATE, MUON_RATE = 5e-3, 4e-3
 EMBEDDING_FACTOR, PLACES_FACTOR = 8.0, 3.0  # of Adam's rate: each step sees few of these numbers, or each in one place
 MOMENTUM, SECOND_MOMENTUM = 0.9, 0.99
 ITERATIONS = 4
@@ -43,8 +43,8 @@ class RowOptimiser:
 
 
 def _is_matrix(part: Part) -> bool:
-    """Whether it is a 1x1 convolution with many inputs."""
-    return part.kind == "weight" and part.shape[2:] == (1, 1) and part.shape[1] > 4
+    """Whether it is a 1x1 convolution of features; what stands in few places is not orthogonal to anything."""
+    return len(part.shape) == 4 and part.shape[2:] == (1, 1) and not part.name.endswith(("places", "places.weight"))
 
 
 def _adam_rate(part: Part) -> float:

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fewbits.codecs.video.nerv.coding import SCALE_LOW, STEP_ZERO, STEPS_AN_OCTAVE, Numbers, step_codes
+from fewbits.codecs.video.nerv.coding import SCALE_LOW, STEPS_AN_OCTAVE, Numbers, step_codes
 from fewbits.codecs.video.nerv.layout import Layout
 from fewbits.kernels import grid_prediction
 from fewbits.kernels.laplace_rate import laplace_rate
 
 UNRATED_BITS, UNRATED_GRID_BITS = 8, 6  # that numbers are rounded to where nothing is known of their rate
 START_STEP = 0.2  # of the mean size of a tensor's numbers
-GRID_STEP = 0.05
+SMALL_SIZE = 0.05  # that is added to it: many numbers begin as 0
 EMBEDDING_CONTEXT, PLACES_CONTEXT = (0.5, 0.0, 0.0), (0.0, 0.3, 0.3)  # coefficients of neighbours, at first
 
 
@@ -31,7 +31,7 @@ class RatedNumbers(nn.Module):
         row: (size,) where training begins.
 
     Attributes:
-        rounded: whether numbers are rounded, and steps are those that can be sent; else noise stands for rounding.
+        rounded: whether numbers, steps and coefficients are as they will be sent; else noise stands for rounding.
     """
 
     def __init__(self, layout: Layout, row: Tensor) -> None:
@@ -39,9 +39,7 @@ class RatedNumbers(nn.Module):
         self.layout, self.rounded = layout, False
         self.row = nn.Parameter(row.clone())
         sizes = torch.stack([part.abs().mean() for part in row.split(layout.sizes)])
-        steps = START_STEP * (sizes + 0.05)
-        steps[[part.kind == "grid" for part in layout.parts]] = GRID_STEP
-        self.log_step = nn.Parameter(steps.log())
+        self.log_step = nn.Parameter((START_STEP * (sizes + SMALL_SIZE)).log())
         start = torch.tensor([EMBEDDING_CONTEXT if part.name == "embedding" else PLACES_CONTEXT
                               for _, part in layout.grids() for _ in range(part.scales)])
         self.context = nn.Parameter(start)
@@ -54,16 +52,20 @@ class RatedNumbers(nn.Module):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """The numbers (size,) as the decoder will have them, or noisy, and their bits."""
-        log_step = self.log_step.detach() if self.rounded else self.log_step
+        log_step = self._as_sent(self.log_step, STEPS_AN_OCTAVE / math.log(2))
         step = log_step.exp().index_select(0, self.part)
         exact = self.row / step
-        counted = exact + ((exact.round() - exact).detach() if self.rounded else torch.rand_like(exact) - 0.5)
+        counted = self._as_sent(exact, 1) if self.rounded else exact + torch.rand_like(exact) - 0.5
         log_scale = (self.log_scale - log_step[self.part_of_scale]).clamp(min=math.log(SCALE_LOW))
         return counted * step, LaplaceBits.apply(self._unknown(counted), log_scale, self.scale)
 
+    def _as_sent(self, values: Tensor, parts: float) -> Tensor:
+        """Rounded to so many parts of 1, with the slope of the identity, once all is."""
+        return values + ((values * parts).round() / parts - values).detach() if self.rounded else values
+
     def _unknown(self, counted: Tensor) -> Tensor:
         """Numbers (size,), those of grids without what their neighbours tell."""
-        context = self.context.detach() if self.rounded else self.context
+        context = self._as_sent(self.context, 2**grid_prediction.FRACTION)
         parts, first = [], 0
         for part, numbers in zip(self.layout.parts, counted.split(self.layout.sizes), strict=True):
             if part.kind == "grid":
@@ -78,32 +80,19 @@ class RatedNumbers(nn.Module):
         padded = F.pad(grid, (1, 0, 1, 0, 0, 0, 1, 0))
         before, left, above = padded[:-1, :, 1:, 1:], padded[1:, :, 1:, :-1], padded[1:, :, :-1, 1:]
         a, b, c = coefficients.T[..., None, None]
-        prediction = a * before + b * left + c * above
-        return prediction + (prediction.round() - prediction).detach() if self.rounded else prediction
-
-    @torch.no_grad()
-    def begin_rounding(self) -> None:
-        """From here on numbers are as they will be sent."""
-        codes = step_codes(self.log_step.exp().cpu().numpy()).astype(np.float64)
-        logs = (codes - STEP_ZERO) / STEPS_AN_OCTAVE * np.log(2)
-        self.log_step.copy_(torch.from_numpy(logs))
-        self.context.copy_(self._coefficients() / 2**grid_prediction.FRACTION)
-        self.rounded = True
+        return self._as_sent(a * before + b * left + c * above, 1)
 
     @torch.no_grad()
     def coarsen(self) -> None:
         """Goes on to the next larger steps that can be sent."""
-        self.log_step += np.log(2) / STEPS_AN_OCTAVE
-
-    def _coefficients(self) -> Tensor:
-        """(channels of grids, 3): those of contexts, as integers."""
-        return (self.context * 2**grid_prediction.FRACTION).round().clamp(-128, 127)
+        self.log_step += math.log(2) / STEPS_AN_OCTAVE
 
     @torch.no_grad()
     def numbers(self) -> Numbers:
         """What is sent."""
         steps = step_codes(self.log_step.exp().cpu().numpy())
-        return Numbers.rounded(self.row.cpu(), steps, self._coefficients().to(torch.int8).cpu().numpy(), self.layout)
+        context = (self.context * 2**grid_prediction.FRACTION).round().clamp(-128, 127).to(torch.int8)
+        return Numbers.rounded(self.row.cpu(), steps, context.cpu().numpy(), self.layout)
 
 
 class LaplaceBits(torch.autograd.Function):
