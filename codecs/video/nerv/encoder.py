@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fewbits.codecs.codec import Progress, Stream, Target
 from fewbits.codecs.video.nerv import coding
@@ -53,13 +54,14 @@ class FilmEncoder:
     def stream(self) -> Stream:
         """The whole film. Only the frames of a group are in memory."""
         sections: list[bytes | None] = []
-        bits, numbers, small_enough = 0.0, None, True
+        bits, last, small_enough = 0.0, None, True
         for group in range(self.groups):
             start = group * self.length
             frames = np.stack(list(self.media.frames(start, min(start + self.length, self.media.count))))
             config = replace(self.config, frames=len(frames))
-            numbers = self._fitted(frames, config, group, numbers)
-            section, section_bits = coding.encode(numbers, Layout(config))
+            numbers, layout = self._fitted(frames, config, group, last), Layout(config)
+            last = layout.tensors(numbers.row(layout))
+            section, section_bits = coding.encode(numbers, layout)
             sections.append(section)
             bits += section_bits
             small_enough &= len(section) <= self._room(config)
@@ -71,8 +73,8 @@ class FilmEncoder:
         pixels = config.frames * config.height * config.frame_width
         return self.aim.bits_per_pixel * pixels / 8 if self.aim.sized else math.inf
 
-    def _fitted(self, frames: np.ndarray, config: NervConfig, group: int, start: Numbers | None) -> Numbers:
-        """The numbers for a group of frames (N, H, W, 3)."""
+    def _fitted(self, frames: np.ndarray, config: NervConfig, group: int, start: dict[str, Tensor] | None) -> Numbers:
+        """The numbers for a group of frames (N, H, W, 3), from the tensors of the group before."""
         with torch.random.fork_rng(devices=[]), one_thread_an_operation():
             torch.manual_seed(group)
             fit = Fit(torch.from_numpy(frames), config, -(-self.visits * config.frames // BATCH), start, self.device)

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from fewbits.codecs.video.nerv.coding import Numbers
 from fewbits.codecs.video.nerv.config import NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
 from fewbits.codecs.video.nerv.layout import Layout
@@ -45,30 +44,33 @@ class Fit:
     Args:
         frames: (N, H, W, 3) uint8.
         steps: how many there will be.
-        start: numbers to begin with, those of another group with the same network.
+        start: tensors to begin with, those of another group's network of the same width.
     """
 
-    def __init__(self, frames: Tensor, config: NervConfig, steps: int, start: Numbers | None = None,
+    def __init__(self, frames: Tensor, config: NervConfig, steps: int, start: dict[str, Tensor] | None = None,
                  device: str = "cpu") -> None:
         self.frames, self.config, self.steps, self.device = frames, config, steps, device
         self.layout = Layout(config)
         # a decoder for each frame of a step, since threads cannot share one
         self.decoders = [Decoder(config).to(device, memory_format=torch.channels_last) for _ in range(BATCH)]
-        self.decoders[0].begin()
-        tensors = dict(self.decoders[0].named_parameters())
-        if start is not None:
-            # the other group's embedding is of other frames: all begin as its last one
-            tensors |= Layout(config).tensors(start.row(self.layout))
-            tensors["embedding"] = tensors["embedding"][-1:].expand_as(tensors["embedding"])
-        else:
-            tensors["embedding"] = self._principal_components()
         of = RatedNumbers if config.design.rated else UnratedNumbers
-        self.numbers = of(self.layout, self.layout.row(tensors).detach()).to(device)
+        self.numbers = of(self.layout, self._first_row() if start is None else self._row_after(start)).to(device)
         self.optimiser = RowOptimiser(self.layout, self.numbers.row)
         side = [parameter for name, parameter in self.numbers.named_parameters() if name != "row"]
         self.side = torch.optim.Adam([{"params": side}], SIDE_RATE, betas=(0.9, 0.99))
         self.step_count, self._order = 0, torch.empty(0, dtype=torch.long)
         self.pool = ThreadPoolExecutor(BATCH)
+
+    def _first_row(self) -> Tensor:
+        """Numbers (size,) to begin with where nothing is known."""
+        decoder = Decoder(self.config)
+        decoder.begin()
+        return self.layout.row(dict(decoder.named_parameters()) | {"embedding": self._principal_components()}).detach()
+
+    def _row_after(self, start: dict[str, Tensor]) -> Tensor:
+        """Those of another group's network. Its embedding is of other frames: all begin as its last one."""
+        last = start["embedding"][-1:]
+        return self.layout.row(start | {"embedding": last.expand(self.config.embedding_steps, -1, -1, -1)})
 
     def _principal_components(self) -> Tensor:
         """An embedding that follows the frames: what varies most in them, much reduced."""
