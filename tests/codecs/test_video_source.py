@@ -109,7 +109,7 @@ def test_what_is_lost_is_said(film, moving) -> None:
                                            ("mpeg2video", "mpegts"), ("mpeg4", "avi"), ("libx265", "mp4"),
                                            ("libx264", "h264"), ("libvpx-vp9", "webm")])
 def test_any_frames_can_be_asked_for(codec: str, format: str, film, moving) -> None:
-    frames = moving(60)
+    frames = moving(60, 64, 66)  # x265 writes beyond its memory where frames are smaller than a block of 64
     source = opened(film(frames, codec=codec, pix_fmt="yuv420p", format=format))
     whole = list(source.frames())
     for start, stop in ((0, 0), (0, 1), (7, 9), (30, 60), (59, 60), (59, None)):
