@@ -11,8 +11,9 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from fewbits.codecs import files
-from fewbits.codecs.colour import Colour, to_planes
+from fewbits.codecs.colour import Colour
 from fewbits.codecs.media import Image
+from fewbits.codecs.planar_frame import fill, planar_frame, say_colour
 from fewbits.codecs.sound_source import SoundSource, bare_container, finite
 from fewbits.codecs.sound_track import SoundTrack, lead_of, moved, packets_of, sound_in, time_of
 from fewbits.codecs.video_source import VideoSource
@@ -49,8 +50,6 @@ _FORMS = {
     ".mov": _Form("mov", "libx264", "aac", False, True, _H264),
     ".webm": _Form("webm", "libvpx-vp9", "libopus", False, False, {"crf": "15", "b": "0", "cpu-used": "4"}),
 }
-_MATRIX_NUMBERS = {"bt601": 6, "bt709": 1, "bt2020": 9}  # of ITU-T H.273
-_LIMITED, _FULL = 1, 2  # FFmpeg's numbers of ranges
 _LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")  # by the number of channels
 _USUAL_SOUND_RATE = 48000  # Hz, where the encoder does not take that of the sound
 
@@ -140,8 +139,7 @@ def _video_stream(out: "av.container.OutputContainer", film: VideoSource, form: 
     stream.codec_context.time_base = 1 / film.rate
     stream.codec_context.thread_type = "AUTO"
     if not form.exact:
-        stream.codec_context.colorspace = _MATRIX_NUMBERS[film.colour.matrix]
-        stream.codec_context.color_range = _FULL if film.colour.full_range else _LIMITED
+        say_colour(stream.codec_context, film.colour)
     return stream
 
 
@@ -153,22 +151,11 @@ def _frame(pixels: np.ndarray, colour: Colour, form: _Form) -> "av.VideoFrame":
     if form.exact:
         frame = av.VideoFrame(width, height, "bgr0")
         blank = np.zeros((height, width, 1), np.uint8)
-        _fill(frame.planes[0], np.concatenate((pixels[..., ::-1], blank), axis=2).reshape(height, -1))
+        fill(frame.planes[0], np.concatenate((pixels[..., ::-1], blank), axis=2).reshape(height, -1))
         return frame
     if form.even:
         pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
-    frame = av.VideoFrame(pixels.shape[1], pixels.shape[0], "yuv420p")
-    frame.colorspace, frame.color_range = _MATRIX_NUMBERS[colour.matrix], _FULL if colour.full_range else _LIMITED
-    for plane, samples in zip(frame.planes, to_planes(pixels, colour), strict=True):
-        _fill(plane, samples)
-    return frame
-
-
-def _fill(plane: "av.video.plane.VideoPlane", rows: np.ndarray) -> None:
-    """Puts rows of bytes into a plane, whose own rows may be longer."""
-    padded = np.zeros((plane.height, plane.line_size), np.uint8)
-    padded[:, : rows.shape[1]] = rows
-    plane.update(padded.tobytes())
+    return planar_frame(pixels, colour)
 
 
 def _sound_packets(out: "av.container.OutputContainer", film: VideoSource, form: _Form, suffix: str,

@@ -10,11 +10,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from fewbits.entropy.tables import MAX_REACH, SymbolTables
+from fewbits.entropy.tables import MAX_REACH, TAIL, SymbolTables
 from fewbits.kernels.ans import TOTAL
 
 DIGITS = 40
-TAIL = Decimal(2) ** -20  # what may lie beyond a table, for the escape
 
 
 @cache
@@ -39,7 +38,7 @@ def _row(scale: Decimal) -> np.ndarray:
     """Frequencies of -n ... n, and of the escape."""
     beyond = [(Decimal("-0.5") / scale).exp() / 2]  # 1/2, 3/2, ... steps above the centre
     ratio = (-1 / scale).exp()
-    while 2 * beyond[-1] >= TAIL and len(beyond) <= MAX_REACH:
+    while 2 * beyond[-1] >= Decimal(TAIL) and len(beyond) <= MAX_REACH:
         beyond.append(beyond[-1] * ratio)
     side = [above - further for above, further in pairwise(beyond)]
     shares = [*side[::-1], 1 - 2 * beyond[0], *side, 2 * beyond[-1]]

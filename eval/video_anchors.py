@@ -15,16 +15,13 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from fewbits.codecs.colour import to_planes
 from fewbits.codecs.film import MAX_VIDEO_PIXELS
+from fewbits.codecs.planar_frame import planar_frame, say_colour
 from fewbits.codecs.video_source import VideoFile, VideoSource
 from fewbits.errors import InputError
 
 if TYPE_CHECKING:
     import av
-
-_MATRIX_NUMBERS = {"bt601": 6, "bt709": 1, "bt2020": 9}  # of ITU-T H.273
-_LIMITED, _FULL = 1, 2  # FFmpeg's numbers of ranges
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,7 @@ class VideoAnchor:
             context = stream.codec_context
             context.time_base = 1 / film.rate
             context.thread_type = "AUTO"  # otherwise x264 cuts frames into slices, a thread each, which takes bits
-            context.colorspace = _MATRIX_NUMBERS[film.colour.matrix]
-            context.color_range = _FULL if film.colour.full_range else _LIMITED
+            say_colour(context, film.colour)
             out.start_encoding()
             bare = av.BitStreamFilterContext(self.packet_filter, in_stream=stream)
             for frame in chain(_frames(film, stream.width, stream.height), (None,)):
@@ -99,16 +95,10 @@ class VideoAnchor:
 
 def _frames(film: VideoSource, width: int, height: int) -> Iterator["av.VideoFrame"]:
     """The frames in planes of 4:2:0, the last row and column repeated up to even sides."""
-    import av
-
     for number, pixels in enumerate(film.frames()):
         pixels = np.pad(pixels, ((0, height - film.height), (0, width - film.width), (0, 0)), "edge")
-        frame = av.VideoFrame(width, height, "yuv420p")
+        frame = planar_frame(pixels, film.colour)
         frame.pts, frame.time_base = number, 1 / film.rate
-        for plane, samples in zip(frame.planes, to_planes(pixels, film.colour), strict=True):
-            rows = np.zeros((plane.height, plane.line_size), np.uint8)  # may be longer than what they hold
-            rows[:, : plane.width] = samples
-            plane.update(rows.tobytes())
         yield frame
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import ClassVar
 
 import numpy as np
@@ -13,9 +13,9 @@ from torch.func import functional_call
 from fewbits.codecs.codec import Progress, Stream, Target, no_progress
 from fewbits.codecs.film import VideoCodec
 from fewbits.codecs.video.nerv import coding
-from fewbits.codecs.video.nerv.config import HNERV, MAX_NUMBERS, NERV, Design, NervConfig
+from fewbits.codecs.video.nerv.config import HNERV, NERV, Design, NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
-from fewbits.codecs.video.nerv.layout import Layout
+from fewbits.codecs.video.nerv.layout import Layout, is_too_large
 from fewbits.codecs.video_source import VideoSource
 from fewbits.errors import DamagedError, LimitError
 
@@ -46,8 +46,8 @@ class NervCodec(VideoCodec):
 
     def decode_frames(self, stream: Stream, shape: dict[str, int], positions: Sequence[Fraction],
                       progress: Progress = no_progress) -> Iterator[np.ndarray]:
-        """See `VideoCodec.decode_frames`. A frame between two groups is the nearer one. Of a damaged group, all frames
-        are grey."""
+        """See `VideoCodec.decode_frames`. A frame between two groups is the last of the first. Of a damaged group,
+        all frames are grey."""
         length, count = stream.settings["group"], shape["count"]
         groups = -(-count // length)
         if len(stream.sections) != groups:
@@ -79,7 +79,7 @@ class NervCodec(VideoCodec):
             within = [float(min(position - number * length, config.frames - 1)) for position in inside]
             section = stream.sections[number]
             if section is None:
-                frames = iter(np.full((len(within), config.height, config.frame_width, 3), LOST, np.uint8))
+                frames = repeat(np.full((config.height, config.frame_width, 3), LOST, np.uint8), len(within))
             else:
                 frames = decoded(section, config, within, self.device)
             for frame in frames:
@@ -96,7 +96,7 @@ class HnervCodec(NervCodec):
 
 def check_limits(config: NervConfig) -> None:
     """Raises `LimitError` for networks that would take too much memory, before they take any."""
-    if config.is_too_large or Layout(config).size > MAX_NUMBERS:
+    if is_too_large(config):
         raise LimitError(f"Frames of {config.frame_width} x {config.height} with a network of width {config.width} "
                          "would take too much memory.")
 

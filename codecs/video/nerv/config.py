@@ -91,9 +91,9 @@ class NervConfig:
         return largest
 
     @property
-    def is_too_large(self) -> bool:
-        """Whether a frame would take too much memory."""
-        return self.largest > MAX_FEATURES
+    def pixels(self) -> int:
+        """Of all frames."""
+        return self.frames * self.height * self.frame_width
 
     @property
     def coarsest(self) -> tuple[int, int]:

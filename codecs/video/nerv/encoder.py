@@ -15,7 +15,7 @@ from fewbits.codecs.video.nerv.aims import Aim
 from fewbits.codecs.video.nerv.coding import Numbers
 from fewbits.codecs.video.nerv.config import MAX_WIDTH, Design, NervConfig
 from fewbits.codecs.video.nerv.fit import BATCH, Fit
-from fewbits.codecs.video.nerv.layout import Layout
+from fewbits.codecs.video.nerv.layout import Layout, is_too_large
 from fewbits.codecs.video_source import VideoSource
 from fewbits.entropy.container import size_of_sections
 from fewbits.errors import InputError
@@ -39,14 +39,13 @@ class FilmEncoder:
         self.media, self.progress, self.device = media, progress, device
         self.length = group_length(media.count)
         self.groups = -(-media.count // self.length)
-        pixels = media.count * media.width * media.height
         if target.size is not None:
             overhead = size_of_sections([0] * self.groups)
             target = replace(target, size=max(target.size - overhead, 1))
-        self.aim, self.visits = Aim(target, pixels), VISITS[target.effort - 1]
+        self.aim, self.visits = Aim(target, media.pixel_count), VISITS[target.effort - 1]
         config = NervConfig(design, 0, self.length, media.height, media.width)
         self.config = replace(config, width=best_width(self.aim.bits_per_pixel, config))
-        if self.config.is_too_large:
+        if is_too_large(self.config):
             raise InputError(f"Frames of {media.width} x {media.height} are too large for {design.name}: make them "
                              "smaller, or aim at fewer bits.")
         self.settings = {"width": self.config.width, "group": self.length}
@@ -70,8 +69,7 @@ class FilmEncoder:
 
     def _room(self, config: NervConfig) -> float:
         """Bytes that a group's section may have."""
-        pixels = config.frames * config.height * config.frame_width
-        return self.aim.bits_per_pixel * pixels / 8 if self.aim.sized else math.inf
+        return self.aim.bits_per_pixel * config.pixels / 8 if self.aim.sized else math.inf
 
     def _fitted(self, frames: np.ndarray, config: NervConfig, group: int, start: dict[str, Tensor] | None) -> Numbers:
         """The numbers for a group of frames (N, H, W, 3), from the tensors of the group before."""
@@ -82,7 +80,7 @@ class FilmEncoder:
             while fit.share < 1:
                 measured = fit.step(self.aim.trade)
                 error += (measured.error - error) / min(fit.step_count, shown)
-                psnr, rate = -10 * math.log10(max(error, 1e-10)), measured.bits / fit.pixels
+                psnr, rate = -10 * math.log10(max(error, 1e-10)), measured.bits / config.pixels
                 self.aim.steer(fit.share, 1 / fit.steps, rate, psnr)
                 self.progress((group + fit.share) / self.groups, f"fitting, {psnr:.1f} dB, {rate:.4f} bits per pixel")
             return self._small_enough(fit)
@@ -120,6 +118,6 @@ def group_length(count: int) -> int:
 def best_width(bits_per_pixel: float, config: NervConfig) -> int:
     """The width whose numbers come nearest to a rate."""
     of_number = BITS_A_NUMBER if config.design.rated else UNRATED_BITS_A_NUMBER
-    wanted = bits_per_pixel * config.frames * config.height * config.frame_width / of_number
+    wanted = bits_per_pixel * config.pixels / of_number
     sizes = [Layout(replace(config, width=width)).size for width in range(MAX_WIDTH + 1)]
     return min(range(MAX_WIDTH + 1), key=lambda width: abs(math.log(sizes[width] / wanted)))

@@ -107,7 +107,7 @@ class Fit:
         errors, gradients = zip(*results, strict=True)
         for parameter in self.numbers.parameters():
             parameter.grad = None
-        (row @ (sum(gradients) / len(chosen)) + trade / self.pixels * bits).backward()
+        (row @ (sum(gradients) / len(chosen)) + trade / self.config.pixels * bits).backward()
         falling = max(0.5 * (1 + math.cos(math.pi * min(self.share, 1))), LAST_RATE)
         factor = min(1, (self.step_count + 1) / WARMUP) * falling
         self.optimiser.step(factor)
@@ -126,11 +126,6 @@ class Fit:
         error = (made - source).square().mean()
         (gradient,) = torch.autograd.grad(error, row)
         return error.item(), gradient
-
-    @property
-    def pixels(self) -> int:
-        """Of all frames."""
-        return self.config.frames * self.config.height * self.config.frame_width
 
     def _next_frames(self) -> Tensor:
         if len(self._order) == 0:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewbits.codecs.video.nerv.config import NervConfig
+from fewbits.codecs.video.nerv.config import MAX_FEATURES, MAX_NUMBERS, NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
 
 LONG_ROW = 64  # numbers
@@ -90,6 +90,11 @@ class Layout:
     def row(self, tensors: dict[str, Tensor]) -> Tensor:
         """Inverse of `tensors`."""
         return torch.cat([tensors[part.name].reshape(-1) for part in self.parts])
+
+
+def is_too_large(config: NervConfig) -> bool:
+    """Whether a decoder would take too much memory; takes none itself."""
+    return config.largest > MAX_FEATURES or Layout(config).size > MAX_NUMBERS
 
 
 def _kind(name: str, shape: tuple[int, ...]) -> Literal["rows", "grid", "whole"]:
