@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Generic, Self, TypeVar
 
 from fewbits.errors import InputError, WeightsError
@@ -32,6 +33,8 @@ class Target:
             PSNR alone say so in a notice.
         keep_best: on Ctrl-C (`KeyboardInterrupt`), end with what there is so far, where a codec searches for long
             and can; otherwise the interrupt goes on to the caller.
+        checkpoint: a file in which a codec that fits for long keeps the state of its fit, every minute, and from which
+            it goes on where there is one; it stays when all is done.
         verify: whether `fewbits.codecs.files.encode` decodes what a lossless codec made and compares.
     """
 
@@ -43,6 +46,7 @@ class Target:
     effort: int = 5
     tune: str = "psnr"
     keep_best: bool = False
+    checkpoint: Path | None = None
     verify: bool = True
 
     def __post_init__(self) -> None:
@@ -97,6 +101,7 @@ class Codec(ABC, Generic[MediaT]):
     kind: ClassVar[str]  # "image", "video", "audio" or "images" (a set of images)
     family: ClassVar[str]  # "overfitted", "vector-quantised", "hierarchical" or "circuit"
     lossless: ClassVar[bool]
+    keeps_checkpoints: ClassVar[bool] = False  # whether encoding can go on from `Target.checkpoint`
 
     @property
     @abstractmethod

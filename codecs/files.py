@@ -108,6 +108,8 @@ def encode(media: MediaSource, codec: str | None = None, target: Target = Target
         raise InputError(f"What becomes of the sound can be chosen for films, not for {kinds.in_words(media)}.")
     verify = entry.lossless and target.verify
     instance = registry.create(entry.name, device).for_media(media, target)
+    if target.checkpoint is not None and not instance.keeps_checkpoints:
+        raise InputError(f"The codec {entry.name} keeps no checkpoints: leave that out.")
     extras, said = _extra_sections(media, audio, device)
 
     def file_of(settings: dict[str, int], sections: list[bytes]) -> bytes:

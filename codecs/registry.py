@@ -91,6 +91,18 @@ _ENTRIES = (
         settings=(Field("width", "u8", 0, 31), Field("group", "varint", 1, 1024)),
         factory="fewbits.codecs.video.nerv.codec:HnervCodec",
     ),
+    Entry(
+        name="nerv++", number=11, kind="video", family="overfitted", lossless=False,
+        about="the network of NERV++, trained with its rate: what to compare `nerv` with",
+        settings=(Field("width", "u8", 0, 31), Field("group", "varint", 1, 1024)),
+        factory="fewbits.codecs.video.nerv.codec:NervPlusCodec",
+    ),
+    Entry(
+        name="nirvana", number=12, kind="video", family="overfitted", lossless=False,
+        about="NIRVANA: networks for some frames each, sent as differences to the one before; to compare `nerv` with",
+        settings=(Field("width", "u8", 0, 31), Field("group", "varint", 1, 1024)),
+        factory="fewbits.codecs.video.nerv.codec:NirvanaCodec",
+    ),
 )
 _BY_NAME = {e.name: e for e in _ENTRIES}
 _BY_NUMBER = {e.number: e for e in _ENTRIES}

@@ -3,6 +3,7 @@
 import hashlib
 import random
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,15 +16,27 @@ from fewbits.codecs.codec import Stream, Target
 from fewbits.codecs.film import Positions, Video
 from fewbits.codecs.video.nerv import coding, encoder
 from fewbits.codecs.video.nerv.aims import Aim
-from fewbits.codecs.video.nerv.codec import HnervCodec, NervCodec
+from fewbits.codecs.video.nerv.codec import HnervCodec, NervCodec, NervPlusCodec, NirvanaCodec
 from fewbits.codecs.video.nerv.coding import Numbers, best_scales
-from fewbits.codecs.video.nerv.config import HNERV, NERV, NervConfig
+from fewbits.codecs.video.nerv.config import HNERV, NERV, NERV_PLUS, NIRVANA, NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
 from fewbits.codecs.video.nerv.layout import Layout
 from fewbits.codecs.video_source import VideoFile
-from fewbits.errors import DamagedError, LimitError, StreamError
+from fewbits.errors import DamagedError, InputError, LimitError, StreamError
 
-DESIGNS = pytest.mark.parametrize("design", [NERV, HNERV], ids=["nerv", "hnerv"])
+DESIGNS = pytest.mark.parametrize("design", [NERV, HNERV, NERV_PLUS, NIRVANA], ids=lambda design: design.name)
+
+
+class SmallGroupsCodec(NervCodec):
+    """`nerv` with groups of 4 frames."""
+
+    design = replace(NERV, group_frames=4)
+
+
+class ChainCodec(NirvanaCodec):
+    """`nirvana` with groups of 2 frames, of which every third is sent whole."""
+
+    design = replace(NIRVANA, group_frames=2, chain=3)
 
 
 def film(count: int = 6, height: int = 34, width: int = 48) -> Video:
@@ -105,13 +118,13 @@ def test_rounding_goes_to_the_nearest() -> None:
     assert (numbers.row(layout) - row).abs().max() <= 2.0**-3 / 2 + 1e-6
 
 
-@pytest.mark.parametrize("codec", [NervCodec, HnervCodec])
-def test_a_film_comes_back_alike(codec: type[NervCodec]) -> None:
+@pytest.mark.parametrize(("codec", "least"), [(NervCodec, 19), (HnervCodec, 13), (NervPlusCodec, 16), (ChainCodec, 11)])
+def test_a_film_comes_back_alike(codec: type[NervCodec], least: float) -> None:
     video = film()
     stream = codec().encode(video, Target(quality=80, effort=5))
     decoded = codec().decode(stream, shape_of(video))
     assert decoded.samples.shape == video.samples.shape
-    assert psnr(decoded.samples, video.samples) > (19 if codec is NervCodec else 13)
+    assert psnr(decoded.samples, video.samples) > least
     assert 8 * sum(map(len, stream.sections)) == pytest.approx(stream.estimate_bits, rel=0.01, abs=80)
 
 
@@ -127,10 +140,8 @@ def test_more_effort_is_better() -> None:
 @pytest.fixture(scope="module")
 def groups() -> tuple[Video, Stream]:
     """A film of three groups, of 4, 4 and 3 frames, the last with fewer steps of the embedding."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoder, "USUAL_GROUP", 4)
-        video = film(11)
-        return video, NervCodec().encode(video, Target(quality=60, effort=4))
+    video = film(11)
+    return video, SmallGroupsCodec().encode(video, Target(quality=60, effort=4))
 
 
 def test_groups_are_independent(groups: tuple[Video, Stream]) -> None:
@@ -142,6 +153,37 @@ def test_groups_are_independent(groups: tuple[Video, Stream]) -> None:
     assert np.array_equal(decoded[[0, 1, 2, 3, 8, 9, 10]], whole[[0, 1, 2, 3, 8, 9, 10]])
     assert (decoded[4:8] == 128).all()
     assert (whole[4:8] != 128).any()
+
+
+@pytest.fixture(scope="module")
+def chained() -> tuple[Video, Stream]:
+    """A film of five groups of 2 frames; the second, third and fifth follow from the one before."""
+    video = film(10)
+    return video, ChainCodec().encode(video, Target(quality=60, effort=3))
+
+
+def test_a_chain_is_lost_up_to_the_next_whole_group(chained: tuple[Video, Stream]) -> None:
+    video, stream = chained
+    whole = ChainCodec().decode(stream, shape_of(video)).samples
+    assert len(stream.sections) == 5 and (whole != 128).any((1, 2, 3)).all()
+    hurt = Stream(stream.settings, [*stream.sections[:1], None, *stream.sections[2:]])
+    decoded = ChainCodec().decode(hurt, shape_of(video)).samples
+    kept = [0, 1, 6, 7, 8, 9]
+    assert np.array_equal(decoded[kept], whole[kept]) and (decoded[2:6] == 128).all()
+
+
+def test_any_frames_of_a_chain_can_be_had(chained: tuple[Video, Stream]) -> None:
+    video, stream = chained
+    whole = ChainCodec().decode(stream, shape_of(video)).samples
+    for numbers in (range(9, 10), range(5, 8), range(1, 10, 4)):
+        part = list(ChainCodec().decode_frames(stream, shape_of(video), Positions(numbers)))
+        assert np.abs(np.stack(part).astype(int) - whole[numbers.start : numbers.stop : numbers.step]).max() <= 1
+
+
+def test_differences_take_fewer_bytes_than_networks() -> None:
+    video = Video(np.repeat(film(1).samples, 4, 0), Fraction(25))
+    first, second = ChainCodec().encode(video, Target(quality=60, effort=4)).sections
+    assert first is not None and second is not None and len(second) < 0.5 * len(first)
 
 
 def test_any_frames_can_be_had(groups: tuple[Video, Stream]) -> None:
@@ -226,6 +268,56 @@ def test_encoding_leaves_no_trace_in_torch() -> None:
     before, threads = torch.get_rng_state(), torch.get_num_threads()
     NervCodec().encode(film(2), Target(effort=1))
     assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == threads
+
+
+class Interrupts:
+    """A progress callback that interrupts the work once, at a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.calls = step, 0
+
+    def __call__(self, share: float, what: str) -> None:
+        self.calls += 1
+        if self.calls == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("codec", [SmallGroupsCodec, ChainCodec, HnervCodec])
+def test_an_interrupted_fit_goes_on_as_if_nothing_had_happened(
+        codec: type[NervCodec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video, target = film(6), Target(quality=50, effort=3)
+    expected = codec().encode(video, target)
+    monkeypatch.setattr(encoder, "SAVE_EVERY", 0.0)
+    kept = replace(target, checkpoint=tmp_path / "film.fit")
+    for step in (20, 10):
+        with pytest.raises(KeyboardInterrupt):
+            codec().encode(video, kept, Interrupts(step))
+    rest = Interrupts(0)
+    assert codec().encode(video, kept, rest) == expected
+    assert 0 < rest.calls < 0.8 * 6 * encoder.VISITS[2]
+    again = Interrupts(0)
+    assert codec().encode(video, kept, again) == expected and again.calls == 0
+    with pytest.raises(InputError, match="another film, codec or aim"):
+        codec().encode(film(5), kept)
+
+
+def test_a_file_that_is_no_checkpoint_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "film.fit"
+    path.write_text("not one")
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+        NervCodec().encode(film(2), Target(effort=1, checkpoint=path))
+    with pytest.raises(InputError, match="cannot be written"):
+        NervCodec().encode(film(2), Target(effort=1, checkpoint=tmp_path / "missing" / "film.fit"))
+
+
+def test_an_interrupted_fit_can_end_with_what_there_is() -> None:
+    video, stop = film(8), Interrupts(30)
+    stream = SmallGroupsCodec().encode(video, Target(quality=60, effort=7, keep_best=True), stop)
+    assert stop.calls < 80
+    decoded = SmallGroupsCodec().decode(stream, shape_of(video)).samples
+    assert all(psnr(decoded[part], video.samples[part]) > 9 for part in (slice(4), slice(4, 8)))
+    with pytest.raises(KeyboardInterrupt):
+        SmallGroupsCodec().encode(video, Target(effort=7), Interrupts(30))
 
 
 def test_encoding_twice_gives_the_same_file() -> None:

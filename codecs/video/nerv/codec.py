@@ -13,9 +13,11 @@ from torch.func import functional_call
 from fewbits.codecs.codec import Progress, Stream, Target, no_progress
 from fewbits.codecs.film import VideoCodec
 from fewbits.codecs.video.nerv import coding
-from fewbits.codecs.video.nerv.config import HNERV, NERV, Design, NervConfig
+from fewbits.codecs.video.nerv.coding import Numbers
+from fewbits.codecs.video.nerv.config import HNERV, NERV, NERV_PLUS, NIRVANA, Design, NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
 from fewbits.codecs.video.nerv.layout import Layout, is_too_large
+from fewbits.codecs.video.nerv.start import row_after
 from fewbits.codecs.video_source import VideoSource
 from fewbits.errors import DamagedError, LimitError
 
@@ -32,7 +34,7 @@ class NervCodec(VideoCodec):
     """
 
     name, kind, family, lossless = "nerv", "video", "overfitted", False
-    weights_id = b""
+    weights_id, keeps_checkpoints = b"", True
     design: ClassVar[Design] = NERV
 
     def __init__(self, device: str = "cpu") -> None:
@@ -52,7 +54,7 @@ class NervCodec(VideoCodec):
         groups = -(-count // length)
         if len(stream.sections) != groups:
             raise DamagedError(f"The film needs {groups} sections, the file has {len(stream.sections)}.")
-        check_limits(self._config(stream, shape, 0))
+        check_limits(Networks(self.design, stream, shape).config(0))
         return self._frames(stream, shape, positions, progress)
 
     def integers(self, stream: Stream, shape: dict[str, int]) -> np.ndarray:
@@ -61,27 +63,20 @@ class NervCodec(VideoCodec):
         Raises:
             StreamError: if the stream is wrong.
         """
-        layouts = (Layout(self._config(stream, shape, group)) for group in range(len(stream.sections)))
-        numbers = (coding.decode(section, layout) for section, layout in zip(stream.sections, layouts, strict=True)
-                   if section is not None)
-        return np.concatenate([decoded.integers for decoded in numbers])
-
-    def _config(self, stream: Stream, shape: dict[str, int], group: int) -> NervConfig:
-        length = stream.settings["group"]
-        frames = min(length, shape["count"] - group * length)
-        return NervConfig(self.design, stream.settings["width"], frames, shape["height"], shape["width"])
+        networks = Networks(self.design, stream, shape)
+        return np.concatenate([networks.numbers(group).integers for group, section in enumerate(stream.sections)
+                               if section is not None])
 
     def _frames(self, stream: Stream, shape: dict[str, int], positions: Sequence[Fraction],
                 progress: Progress) -> Iterator[np.ndarray]:
-        length, done = stream.settings["group"], 0
-        for number, inside in groupby(positions, lambda position: int(position) // length):
-            config = self._config(stream, shape, number)
-            within = [float(min(position - number * length, config.frames - 1)) for position in inside]
-            section = stream.sections[number]
-            if section is None:
+        networks, length, done = Networks(self.design, stream, shape), stream.settings["group"], 0
+        for group, inside in groupby(positions, lambda position: int(position) // length):
+            config, row = networks.config(group), networks.row(group)
+            within = [float(min(position - group * length, config.frames - 1)) for position in inside]
+            if row is None:
                 frames = repeat(np.full((config.height, config.frame_width, 3), LOST, np.uint8), len(within))
             else:
-                frames = decoded(section, config, within, self.device)
+                frames = decoded(row, config, within, self.device)
             for frame in frames:
                 done += 1
                 progress(done / len(positions), "decoding")
@@ -94,6 +89,63 @@ class HnervCodec(NervCodec):
     name, design = "hnerv", HNERV
 
 
+class NervPlusCodec(NervCodec):
+    """The network of NERV++, trained with its rate."""
+
+    name, design = "nerv++", NERV_PLUS
+
+
+class NirvanaCodec(NervCodec):
+    """NIRVANA: networks of short groups of frames, each sent as a difference to the one before. Of a damaged group and
+    those that follow up to the next whole one, all frames are grey."""
+
+    name, design = "nirvana", NIRVANA
+
+
+class Networks:
+    """The networks of a film, group by group.
+
+    Args:
+        shape: of the film, as in its header.
+    """
+
+    def __init__(self, design: Design, stream: Stream, shape: dict[str, int]) -> None:
+        self.design, self.stream, self.shape = design, stream, shape
+        self._known: tuple[int, Tensor | None] = (-1, None)  # a group, and its row
+
+    def config(self, group: int) -> NervConfig:
+        """What the network of a group is made of."""
+        length = self.stream.settings["group"]
+        frames = min(length, self.shape["count"] - group * length)
+        return NervConfig(self.design, self.stream.settings["width"], frames, self.shape["height"], self.shape["width"])
+
+    def numbers(self, group: int) -> Numbers:
+        """What was sent of a group that is not damaged. Raises `StreamError` where that is wrong."""
+        section = self.stream.sections[group]
+        assert section is not None
+        return coding.decode(section, Layout(self.config(group)))
+
+    def row(self, group: int) -> Tensor | None:
+        """The numbers (size,) of a network; None where what it follows from is damaged. Raises `StreamError`."""
+        whole = group - group % self.design.chain
+        known, row = self._known
+        for number in range(known + 1 if whole <= known <= group else whole, group + 1):
+            row = self._after(row, number)
+            self._known = number, row
+        return row
+
+    def _after(self, last: Tensor | None, group: int) -> Tensor | None:
+        """The numbers of a group, from those of the one before."""
+        config = self.config(group)
+        layout, follows = Layout(config), group % self.design.chain > 0
+        if self.stream.sections[group] is None or (follows and last is None):
+            return None
+        row = self.numbers(group).row(layout)
+        if follows:
+            row += row_after(Layout(self.config(group - 1)).tensors(last), config)
+        return row
+
+
 def check_limits(config: NervConfig) -> None:
     """Raises `LimitError` for networks that would take too much memory, before they take any."""
     if is_too_large(config):
@@ -102,10 +154,10 @@ def check_limits(config: NervConfig) -> None:
 
 
 @torch.inference_mode()
-def decoded(section: bytes, config: NervConfig, positions: Sequence[float], device: str) -> Iterator[np.ndarray]:
-    """Frames (H, W, 3) uint8 of a group at positions in it. Raises `StreamError` where the section is wrong."""
+def decoded(row: Tensor, config: NervConfig, positions: Sequence[float], device: str) -> Iterator[np.ndarray]:
+    """Frames (H, W, 3) uint8 of a group at positions in it, by a network with these numbers (size,)."""
     layout, decoder = Layout(config), Decoder(config).to(device, memory_format=torch.channels_last).eval()
-    tensors = layout.tensors(coding.decode(section, layout).row(layout).to(device))
+    tensors = layout.tensors(row.to(device))
     at_once = max(min(AT_ONCE, FEATURES_AT_ONCE // config.largest), 1)
     for start in range(0, len(positions), at_once):
         times = torch.tensor(positions[start : start + at_once], dtype=torch.float32, device=device)

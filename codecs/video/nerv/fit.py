@@ -1,14 +1,12 @@
 """Fits the decoder of a group of frames: distortion plus rate, by gradient descent."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from fewbits.codecs.video.nerv.config import NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
@@ -19,9 +17,8 @@ from fewbits.codecs.video.nerv.rate import RatedNumbers, UnratedNumbers
 BATCH = 2  # frames of a step
 WARMUP = 50  # steps
 ROUNDED_SHARE = 0.3  # of the steps, the last ones
+HURRY_SHARE = 0.15  # of the steps done, that still follow where a fit is to end early
 SIDE_RATE = 0.01  # of steps and scales, in logarithms
-START_SPREAD = 0.5  # of the embedding
-START_SIDE = 4  # pixels along a side that the embedding begins with at each place
 LAST_RATE = 0.02  # of the learning rate, at the end and beyond
 
 
@@ -44,55 +41,33 @@ class Fit:
     Args:
         frames: (N, H, W, 3) uint8.
         steps: how many there will be.
-        start: tensors to begin with, those of another group's network of the same width.
+        row: (size,) the numbers to begin with.
+        reference: (size,) numbers that the decoder has already: what is learned and sent is added to them.
     """
 
-    def __init__(self, frames: Tensor, config: NervConfig, steps: int, start: dict[str, Tensor] | None = None,
+    def __init__(self, frames: Tensor, config: NervConfig, steps: int, row: Tensor, reference: Tensor | None = None,
                  device: str = "cpu") -> None:
         self.frames, self.config, self.steps, self.device = frames, config, steps, device
         self.layout = Layout(config)
         # a decoder for each frame of a step, since threads cannot share one
         self.decoders = [Decoder(config).to(device, memory_format=torch.channels_last) for _ in range(BATCH)]
+        self.reference = torch.zeros_like(row, device=device) if reference is None else reference.to(device)
         of = RatedNumbers if config.design.rated else UnratedNumbers
-        self.numbers = of(self.layout, self._first_row() if start is None else self._row_after(start)).to(device)
+        self.numbers = of(self.layout, row).to(device)
         self.optimiser = RowOptimiser(self.layout, self.numbers.row)
         side = [parameter for name, parameter in self.numbers.named_parameters() if name != "row"]
         self.side = torch.optim.Adam([{"params": side}], SIDE_RATE, betas=(0.9, 0.99))
-        self.step_count, self._order = 0, torch.empty(0, dtype=torch.long)
+        self.step_count, self.order = 0, torch.empty(0, dtype=torch.long)
         self.pool = ThreadPoolExecutor(BATCH)
-
-    def _first_row(self) -> Tensor:
-        """Numbers (size,) to begin with where nothing is known."""
-        decoder = Decoder(self.config)
-        decoder.begin()
-        return self.layout.row(dict(decoder.named_parameters()) | {"embedding": self._principal_components()}).detach()
-
-    def _row_after(self, start: dict[str, Tensor]) -> Tensor:
-        """Those of another group's network. Its embedding is of other frames: all begin as its last one."""
-        last = start["embedding"][-1:]
-        return self.layout.row(start | {"embedding": last.expand(self.config.embedding_steps, -1, -1, -1)})
-
-    def _principal_components(self) -> Tensor:
-        """An embedding that follows the frames: what varies most in them, much reduced."""
-        rows, columns = self.config.coarsest
-        shown = self.frames[:: self.config.design.frames_a_step]
-        size = START_SIDE * rows, START_SIDE * columns
-        small = torch.stack([F.adaptive_avg_pool2d(frame.permute(2, 0, 1) / 255.0, size) for frame in shown])
-        features = F.pixel_unshuffle(small, START_SIDE).movedim(1, -1)
-        flat = features.flatten(0, 2) - features.mean((0, 1, 2))
-        channels = self.config.design.embedding_channels
-        _, directions = torch.linalg.eigh(flat.T @ flat)
-        found = flat @ directions.flip(1)[:, :channels]
-        found = START_SPREAD * found / (found.std(0) + 1e-3)
-        embedding = torch.zeros(self.config.embedding_steps, channels, rows, columns)
-        embedding[: len(shown), : found.shape[1]] = found.unflatten(0, features.shape[:3]).movedim(-1, 1)
-        embedding[len(shown) :] = embedding[len(shown) - 1]
-        return embedding
 
     @property
     def share(self) -> float:
         """Of the steps, those done; more than 1 where there were more."""
         return self.step_count / self.steps
+
+    def hurry(self) -> None:
+        """Ends soon: only what it takes to round well still follows."""
+        self.steps = min(self.steps, max(math.ceil((1 + HURRY_SHARE) * self.step_count), 1))
 
     def step(self, trade: float) -> Measured:
         """One step on a few frames.
@@ -103,8 +78,7 @@ class Fit:
         self.numbers.rounded = self.share >= 1 - ROUNDED_SHARE
         chosen = self._next_frames()
         row, bits = self.numbers()
-        results = self.pool.map(partial(self._gradient, row.detach()), self.decoders, chosen.split(1))
-        errors, gradients = zip(*results, strict=True)
+        errors, gradients = zip(*self._gradients(row.detach() + self.reference, chosen), strict=True)
         for parameter in self.numbers.parameters():
             parameter.grad = None
         (row @ (sum(gradients) / len(chosen)) + trade / self.config.pixels * bits).backward()
@@ -117,6 +91,16 @@ class Fit:
         self.step_count += 1
         return Measured(sum(errors) / len(errors), bits.item())
 
+    def _gradients(self, row: Tensor, chosen: Tensor) -> list[tuple[float, Tensor]]:
+        """Of each frame, side by side. None is still at work when this ends, however it does."""
+        # frames may be fewer than decoders
+        futures = [self.pool.submit(self._gradient, row, decoder, frame)
+                   for decoder, frame in zip(self.decoders, chosen.split(1), strict=False)]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            wait(futures)
+
     def _gradient(self, row: Tensor, decoder: Decoder, chosen: Tensor) -> tuple[float, Tensor]:
         """The error in some frames, and its gradient for all numbers (size,)."""
         row = row.clone().requires_grad_()
@@ -128,7 +112,7 @@ class Fit:
         return error.item(), gradient
 
     def _next_frames(self) -> Tensor:
-        if len(self._order) == 0:
-            self._order = torch.randperm(self.config.frames)
-        chosen, self._order = self._order[:BATCH], self._order[BATCH:]
+        if len(self.order) == 0:
+            self.order = torch.randperm(self.config.frames)
+        chosen, self.order = self.order[:BATCH], self.order[BATCH:]
         return chosen

@@ -14,6 +14,7 @@ from fewbits.codecs.video.nerv.config import MAX_FEATURES, MAX_NUMBERS, NervConf
 from fewbits.codecs.video.nerv.decoder import Decoder
 
 LONG_ROW = 64  # numbers
+EMBEDDING = "embedding.numbers"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def is_too_large(config: NervConfig) -> bool:
 
 
 def _kind(name: str, shape: tuple[int, ...]) -> Literal["rows", "grid", "whole"]:
-    if name == "embedding" or name.endswith("places"):
+    if name == EMBEDDING or name.endswith("places"):
         return "grid"
     # a shorter row would save less than its scale costs
     return "rows" if len(shape) == 4 and prod(shape[1:]) >= LONG_ROW else "whole"

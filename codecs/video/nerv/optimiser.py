@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from fewbits.codecs.video.nerv.layout import Layout, Part
+from fewbits.codecs.video.nerv.layout import EMBEDDING, Layout, Part
 
 ADAM_RATE, MUON_RATE = 5e-3, 4e-3
 EMBEDDING_FACTOR, PLACES_FACTOR = 8.0, 3.0  # of Adam's rate: each step sees few of these numbers, or each in one place
@@ -50,7 +50,7 @@ def _is_matrix(part: Part) -> bool:
 def _adam_rate(part: Part) -> float:
     if _is_matrix(part):
         return 0.0
-    return ADAM_RATE * {"embedding": EMBEDDING_FACTOR}.get(part.name, PLACES_FACTOR if part.kind == "grid" else 1.0)
+    return ADAM_RATE * {EMBEDDING: EMBEDDING_FACTOR}.get(part.name, PLACES_FACTOR if part.kind == "grid" else 1.0)
 
 
 def _muon_size(shape: tuple[int, ...]) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewbits.codecs.video.nerv.coding import SCALE_LOW, STEPS_AN_OCTAVE, Numbers, step_codes
-from fewbits.codecs.video.nerv.layout import Layout
+from fewbits.codecs.video.nerv.layout import EMBEDDING, Layout
 from fewbits.kernels import grid_prediction
 from fewbits.kernels.laplace_rate import laplace_rate
 
@@ -40,7 +40,7 @@ class RatedNumbers(nn.Module):
         self.row = nn.Parameter(row.clone())
         sizes = torch.stack([part.abs().mean() for part in row.split(layout.sizes)])
         self.log_step = nn.Parameter((START_STEP * (sizes + SMALL_SIZE)).log())
-        start = torch.tensor([EMBEDDING_CONTEXT if part.name == "embedding" else PLACES_CONTEXT
+        start = torch.tensor([EMBEDDING_CONTEXT if part.name == EMBEDDING else PLACES_CONTEXT
                               for _, part in layout.grids() for _ in range(part.scales)])
         self.context = nn.Parameter(start)
         self.register_buffer("part", torch.from_numpy(layout.part_of_number), persistent=False)
