@@ -19,7 +19,8 @@ from fewbits.errors import InputError
 def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | MediaSource, codec: str | None = None, *,
            quality: float | None = None, bits_per_pixel: float | None = None, kbps: float | None = None,
            size: int | None = None, psnr: float | None = None, effort: int = 5, tune: str = "psnr",
-           keep_best: bool = False, audio: str | None = None, device: str = "cpu") -> bytes:
+           keep_best: bool = False, checkpoint: str | Path | None = None, audio: str | None = None,
+           device: str = "cpu") -> bytes:
     """Codes a picture, a sound, a film, or a set of images with a codec for these, into the bytes of a `.fwb` file.
 
     Args:
@@ -28,8 +29,8 @@ def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Med
             `fewbits.codecs.film.Video` or another `fewbits.codecs.video_source.VideoSource`; of a set of images an
             idx file, a folder, or an array (N, H, W) or (N, H, W, C).
         codec: its name; None for the usual codec of the media's kind: "hyperprior" for pictures, "speech" for sounds.
-        quality, bits_per_pixel, kbps, size, psnr, effort, tune, keep_best: see `fewbits.codecs.codec.Target`; at most
-            one aim.
+        quality, bits_per_pixel, kbps, size, psnr, effort, tune, keep_best, checkpoint: see
+            `fewbits.codecs.codec.Target`; at most one aim.
         audio: what becomes of the sound of a film: "copy" (also None), "none", or the name of a codec.
         device: "cpu" or "cuda".
 
@@ -38,7 +39,7 @@ def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Med
         WeightsError: if the codec's weights are missing.
     """
     target = Target(quality=quality, bits_per_pixel=bits_per_pixel, kbps=kbps, size=size, psnr=psnr, effort=effort,
-                    tune=tune, keep_best=keep_best)
+                    tune=tune, keep_best=keep_best, checkpoint=None if checkpoint is None else Path(checkpoint))
     if isinstance(source, MediaSource | PillowImage.Image | np.ndarray):
         return files.encode(_in_memory(source, codec), codec, target, audio=audio, device=device).data
     with sources.seekable(source) as file:

@@ -58,6 +58,11 @@ def encode(
         bool,
         typer.Option("--keep-best", help="On Ctrl-C, finish with what is fitted so far instead of writing nothing."),
     ] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of one film: keep the state of the fit in FILE every minute, and go on from "
+                                          "it where it exists; it is removed when all is done."),
+    ] = None,
     verify: Annotated[
         bool, typer.Option(help="Lossless codecs: decode the result and compare before reporting success.")
     ] = True,
@@ -73,13 +78,15 @@ def encode(
 ) -> None:
     """Encode a picture, sound or film, or those of a folder, to .fwb files; codecs for sets make one of a folder."""
     target = Target(quality=quality, bits_per_pixel=bits_per_pixel, kbps=kbps, size=size, psnr=psnr, effort=effort,
-                    tune=tune, keep_best=keep_best, verify=verify)
+                    tune=tune, keep_best=keep_best, checkpoint=checkpoint, verify=verify)
     check_device(device)
     kind = None if codec is None else registry.entry(codec).kind
     if kind == "images":
         jobs = [paths.plan_set(source, output, ".fwb")]
     else:
         jobs = paths.plan(source, output, suffixes_of(kind), ".fwb", "-fwb")
+    if checkpoint is not None and len(jobs) > 1:
+        raise InputError(f"A checkpoint belongs to one film, and {source} holds {len(jobs)} files.")
 
     def one(job: paths.Job, progress: Progress) -> None:
         from fewbits.codecs import files, sources
@@ -95,6 +102,8 @@ def encode(
         else:
             with paths.whole_or_absent(job.output, overwrite) as temporary:
                 temporary.write_bytes(encoded.data)
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
         _report(job, name, media, encoded, seconds, as_json)
 
     _run(jobs, one, overwrite)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -199,3 +200,42 @@ def test_a_folder_of_films_and_sounds(run, frames: np.ndarray, tone: Audio, stor
 def test_without_a_codec_for_films_a_sentence_says_so(run, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(registry._DEFAULTS, "video")
     assert "no usual codec for video" in str(run("encode", "film.mkv").exception)
+
+
+KILLED = """
+import os, signal, sys
+from fewbits.codecs.video.nerv import encoder
+from fewbits.codecs.video.nerv.checkpoint import Checkpoint
+
+def save(self, tensors, saved=[]):
+    whole(self, tensors)
+    saved.append(self)
+    if len(saved) == 5 and sys.argv.pop() == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+encoder.SAVE_EVERY, Checkpoint.save, whole = 0.0, save, Checkpoint.save
+from fewbits.apps.cli.main import app
+app(sys.argv[1:-1])
+"""
+
+
+def test_an_encoding_that_is_killed_goes_on(root: Path, run, film, moving, tmp_path: Path) -> None:
+    (tmp_path / "film.mkv").write_bytes(film(moving(4), Fraction(25)))
+    arguments = ["encode", "film.mkv", "--effort", "3", "--codec", "nerv"]
+    command = [sys.executable, "-c", KILLED, *arguments, "-o", "kept.fwb", "--checkpoint", "film.fit"]
+    checkpoint, environment = tmp_path / "film.fit", os.environ | {"PYTHONPATH": str(root)}
+    killed = subprocess.run([*command, "kill"], cwd=tmp_path, env=environment, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert checkpoint.exists() and not (tmp_path / "kept.fwb").exists()
+    assert subprocess.run([*command, "go on"], cwd=tmp_path, env=environment, timeout=120).returncode == 0
+    assert not checkpoint.exists()
+    assert run(*arguments).exit_code == 0
+    assert (tmp_path / "kept.fwb").read_bytes() == (tmp_path / "film.fwb").read_bytes()
+
+
+def test_checkpoints_are_for_one_film(run, frames: np.ndarray, tmp_path: Path) -> None:
+    assert "keeps no checkpoints" in str(run("encode", "film.mkv", "--checkpoint", "film.fit").exception)
+    (tmp_path / "films").mkdir()
+    for name in ("a.mkv", "b.mkv"):
+        (tmp_path / "films" / name).write_bytes((tmp_path / "film.mkv").read_bytes())
+    assert "belongs to one film" in str(run("encode", "films", "--checkpoint", "film.fit").exception)
