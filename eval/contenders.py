@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, Protocol
 
-from fewbits.codecs.codec import MediaT
+from fewbits.codecs.codec import MediaT, Progress, no_progress
 from fewbits.errors import InputError
 from fewbits.eval.anchors import ANCHORS, Anchor
 from fewbits.eval.sound_anchors import SOUND_ANCHORS, SoundAnchor
@@ -20,6 +20,13 @@ _ANCHORS: Mapping[str, Mapping[str, Anchor | SoundAnchor | VideoAnchor]] = {
 _THINGS = {"image": "pictures", "audio": "sounds", "video": "films"}
 
 
+class Encode(Protocol):
+    """(media, setting, effort) to a whole file and, for neural codecs, the model's own estimate in bits."""
+
+    def __call__(self, media: Any, setting: float, effort: int,
+                 progress: Progress = no_progress) -> tuple[bytes, float | None]: ...
+
+
 @dataclass(frozen=True)
 class Contender(Generic[MediaT]):
     """A codec that takes part in an evaluation, of pictures (`Image`), sounds (`Audio`) or films (`VideoSource`).
@@ -31,7 +38,7 @@ class Contender(Generic[MediaT]):
         settings: the spread taken where none is asked for. Of lossless codecs, settings are efforts, of classical ones
             for sounds kbit/s, for films CRF, which falls where quality rises.
         low, high, whole: range of settings, and whether they must be whole numbers.
-        encode: (media, setting, effort) to a whole file and, for neural codecs, the model's own estimate in bits.
+        encode: to a whole file.
         decode: a whole file to media; films may be decoded while they are read.
     """
 
@@ -43,11 +50,12 @@ class Contender(Generic[MediaT]):
     low: float
     high: float
     whole: bool
-    encode: Callable[[MediaT, float, int], tuple[bytes, float | None]]
+    encode: Encode
     decode: Callable[[bytes], MediaT]
 
-    def trip(self, media: MediaT, setting: float, effort: int, folder: Path) -> tuple[MediaT, dict[str, Any]]:
-        """Writes a file into the folder, reads it and decodes it.
+    def trip(self, media: MediaT, setting: float, effort: int, folder: Path,
+             progress: Progress = no_progress) -> tuple[MediaT, dict[str, Any]]:
+        """Writes a file into the folder, reads it and decodes it. Progress is that of encoding.
 
         Returns:
             What was decoded, and for its record `bytes`, `encode_s` and `decode_s`, as `trip.there_and_back` gives
@@ -57,7 +65,7 @@ class Contender(Generic[MediaT]):
 
         def encode() -> bytes:
             nonlocal estimate
-            data, estimate = self.encode(media, setting, effort)
+            data, estimate = self.encode(media, setting, effort, progress)
             return data
 
         def decode(data: bytes) -> MediaT:
@@ -131,7 +139,7 @@ def check_settings(codec: Contender[Any], settings: Sequence[float]) -> list[flo
 
 
 def _from_anchor(anchor: Any) -> Contender[Any]:
-    def encode(media: Any, setting: float, effort: int) -> tuple[bytes, None]:
+    def encode(media: Any, setting: float, effort: int, progress: Progress = no_progress) -> tuple[bytes, None]:
         return anchor.encode(media, int(setting) if anchor.whole else setting), None
 
     return Contender(anchor.name, anchor.about, False, anchor.suffix, anchor.settings, anchor.low, anchor.high,
@@ -141,14 +149,15 @@ def _from_anchor(anchor: Any) -> Contender[Any]:
 def _from_registry(name: str, kind: str, about: str, lossless: bool) -> Contender[Any]:
     of_films = kind == "video"
 
-    def encode(media: Any, setting: float, effort: int) -> tuple[bytes, float | None]:
+    def encode(media: Any, setting: float, effort: int,
+               progress: Progress = no_progress) -> tuple[bytes, float | None]:
         from fewbits.codecs import files
         from fewbits.codecs.codec import Target
 
         # whoever evaluates decodes and compares anyway
         target = Target(effort=int(setting), verify=False) if lossless else Target(quality=setting, effort=effort)
         silent: dict[str, Any] = {"audio": files.NO_SOUND} if of_films else {}
-        encoded = files.encode(media, name, target, **silent)
+        encoded = files.encode(media, name, target, progress=progress, **silent)
         return encoded.data, encoded.estimate_bits
 
     def decode(data: bytes) -> Any:

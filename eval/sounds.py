@@ -16,6 +16,7 @@ from fewbits.eval.contenders import Contender, available, entrant, parse_codec
 from fewbits.eval.environment import describe_environment
 from fewbits.eval.evaluate import expand
 from fewbits.eval.sound_metrics import SOUND_METRICS
+from fewbits.eval.trip import part_of
 
 _LONGEST_DELAY = 0.2  # seconds; AAC has 1024 samples, which are 0.13 at 8 kHz
 _ALIGNED_AT_ONCE = 2**18  # samples
@@ -63,9 +64,10 @@ def evaluate(
     notices = _missing(metrics)
     with tempfile.TemporaryDirectory(prefix="fewbits-eval-") as folder:
         for name, codec, setting, audio in _runs(sources, entrants, mono, notices):
-            progress(len(records) / total, f"{codec.name}@{setting:g} {name}")
+            reports = part_of(progress, len(records), total, f"{codec.name}@{setting:g} {name}")
+            reports(0, "coding")
             record = {"file": name, "codec": codec.name, "setting": setting, "seconds": audio.seconds}
-            records.append(record | _measure(codec, setting, audio, effort, metrics, Path(folder)))
+            records.append(record | _measure(codec, setting, audio, effort, metrics, Path(folder), reports))
     progress(1, "done")
     environment = describe_environment() | {"effort": effort, "mono": mono}
     return {"environment": environment, "notices": notices, "records": records}
@@ -125,9 +127,9 @@ def _runs(sources: dict[str, Path], entrants: list[tuple[Contender[Audio], list[
 
 
 def _measure(codec: Contender[Audio], setting: float, audio: Audio, effort: int, metrics: Sequence[str],
-             folder: Path) -> dict[str, object]:
+             folder: Path, progress: Progress) -> dict[str, object]:
     """One record, without what names it."""
-    decoded, trip = codec.trip(audio, setting, effort, folder)
+    decoded, trip = codec.trip(audio, setting, effort, folder, progress)
     if decoded.channels != audio.channels:
         raise FewbitsError(f"{codec.name} gave back {decoded.channels} channels of {audio.channels}.")
     result = in_place(codec, audio, decoded)

@@ -18,7 +18,7 @@ from fewbits.eval.contenders import Contender, available, entrant, parse_codec
 from fewbits.eval.environment import describe_environment
 from fewbits.eval.evaluate import expand
 from fewbits.eval.metrics import MS_SSIM_MIN_SIDE
-from fewbits.eval.trip import read_through
+from fewbits.eval.trip import part_of, read_through
 from fewbits.eval.video_metrics import VIDEO_METRICS, ceiling, compare
 
 _WARM_UP_FRAMES, _WARM_UP_SIDE = 2, 128
@@ -72,8 +72,9 @@ def evaluate(
     films = {name: _described(film) for name, film in sources.items()}
     with tempfile.TemporaryDirectory(prefix="fewbits-eval-") as folder:
         for name, codec, setting, film in _runs(sources, entrants):
-            progress(len(records) / total, f"{codec.name}@{setting:g} {name}")
-            decoded, trip = codec.trip(film, setting, effort, Path(folder))
+            reports = part_of(progress, len(records), total, f"{codec.name}@{setting:g} {name}")
+            reports(0, "coding")
+            decoded, trip = codec.trip(film, setting, effort, Path(folder), reports)
             result = decoded if codec.neural else Placed(decoded, film)
             record = {"file": name, "codec": codec.name, "setting": setting}
             records.append(record | _measured(film, result, trip, metrics))

@@ -45,8 +45,8 @@ def evaluate(
     """Compare codecs on pictures: rate, distortion and time of files that were written and decoded again.
 
     Where a codec for sounds is among them (speech, sound, opus, opus-60, mp3, aac, flac), PATHs are sounds and folders
-    of sounds; where one for films is (nerv, x264, x265, svtav1, the last three with -psnr too), films and folders of films.
-    Where a codec for sets of images is among them, each PATH is one set: an idx file or a folder.
+    of sounds; where one for films is (nerv, x264, x265, svtav1, the last three with -psnr too), films and folders of
+    films. Where a codec for sets of images is among them, each PATH is one set: an idx file or a folder.
     """
     from fewbits.eval import curves, image_sets, medium, report, sounds, videos
 

@@ -64,7 +64,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> str:
     """A codec of fewbits that is JPEG inside: evaluation is tested here, not coding."""
     import fewbits.codecs
 
-    def encode(media: Image, codec: str, target: object) -> SimpleNamespace:
+    def encode(media: Image, codec: str, target: object, progress: object) -> SimpleNamespace:
         data = ANCHORS["jpeg"].encode(media, max(int(target.quality), 1))
         return SimpleNamespace(data=data, estimate_bits=8 * len(data) - 100.0)
 

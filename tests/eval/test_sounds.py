@@ -133,7 +133,7 @@ def test_codecs_of_fewbits_stand_beside_the_anchors(folder, stored_sound):
 def test_effort_reaches_the_codec_and_the_environment(folder, stored_sound, monkeypatch):
     efforts = []
     whole = files.encode
-    monkeypatch.setattr(files, "encode", lambda media, codec, target: efforts.append(target.effort) or whole(
+    monkeypatch.setattr(files, "encode", lambda media, codec, target, progress: efforts.append(target.effort) or whole(
         media, codec, target))
     result = evaluate([folder / "a.wav"], ["speech@50"], 3, ["si_sdr"])
     assert efforts == [1, 3] and result["environment"]["effort"] == 3  # the first is the warm-up

@@ -111,7 +111,7 @@ def test_codecs_of_fewbits_stand_beside_the_anchors(films, film_codec):
 
 def test_effort_reaches_the_codec(films, film_codec, monkeypatch):
     efforts, whole = [], files.encode
-    monkeypatch.setattr(files, "encode", lambda media, codec, target, audio: efforts.append(
+    monkeypatch.setattr(files, "encode", lambda media, codec, target, progress, audio: efforts.append(
         (target.effort, media.count)) or whole(media, codec, target, audio=audio))
     monkeypatch.setattr("fewbits.codecs.registry._ENTRIES", ())
     monkeypatch.setattr("fewbits.codecs.registry.describe", lambda: [
