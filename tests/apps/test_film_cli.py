@@ -221,7 +221,7 @@ app(sys.argv[1:-1])
 
 def test_an_encoding_that_is_killed_goes_on(root: Path, run, film, moving, tmp_path: Path) -> None:
     (tmp_path / "film.mkv").write_bytes(film(moving(4), Fraction(25)))
-    arguments = ["encode", "film.mkv", "--effort", "3", "--codec", "nerv"]
+    arguments = ["encode", "film.mkv", "--effort", "1", "--codec", "nerv"]
     command = [sys.executable, "-c", KILLED, *arguments, "-o", "kept.fwb", "--checkpoint", "film.fit"]
     checkpoint, environment = tmp_path / "film.fit", os.environ | {"PYTHONPATH": str(root)}
     killed = subprocess.run([*command, "kill"], cwd=tmp_path, env=environment, timeout=120)

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -37,6 +38,14 @@ class ChainCodec(NirvanaCodec):
     """`nirvana` with groups of 2 frames, of which every third is sent whole."""
 
     design = replace(NIRVANA, group_frames=2, chain=3)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_steps() -> Iterator[None]:
+    """Films here are so simple that a network needs no more steps for them than frames would have it take."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder, "LEAST_FRAMES", 1)
+        yield
 
 
 def film(count: int = 6, height: int = 34, width: int = 48) -> Video:
@@ -318,6 +327,16 @@ def test_an_interrupted_fit_can_end_with_what_there_is() -> None:
     assert all(psnr(decoded[part], video.samples[part]) > 9 for part in (slice(4), slice(4, 8)))
     with pytest.raises(KeyboardInterrupt):
         SmallGroupsCodec().encode(video, Target(effort=7), Interrupts(30))
+
+
+def test_short_films_get_as_many_steps_as_longer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "LEAST_FRAMES", 10)
+    calls = []
+    for count in (2, 10, 12):
+        watch = Interrupts(0)
+        NervCodec().encode(film(count), Target(effort=1), watch)
+        calls.append(watch.calls)
+    assert calls == [15, 15, 18]
 
 
 def test_encoding_twice_gives_the_same_file() -> None:

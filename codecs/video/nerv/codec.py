@@ -14,7 +14,7 @@ from fewbits.codecs.codec import Progress, Stream, Target, no_progress
 from fewbits.codecs.film import VideoCodec
 from fewbits.codecs.video.nerv import coding
 from fewbits.codecs.video.nerv.coding import Numbers
-from fewbits.codecs.video.nerv.config import HNERV, NERV, NERV_PLUS, NIRVANA, Design, NervConfig
+from fewbits.codecs.video.nerv.config import HNERV, HNERV_LARGE, LARGE, NERV, NERV_PLUS, NIRVANA, Design, NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
 from fewbits.codecs.video.nerv.layout import Layout, is_too_large
 from fewbits.codecs.video.nerv.start import row_after
@@ -44,7 +44,11 @@ class NervCodec(VideoCodec):
         """Codes a film; see `Codec.encode`. Only the frames of a group are in memory."""
         from fewbits.codecs.video.nerv.encoder import FilmEncoder  # what only encoders need
 
-        return FilmEncoder(media, self.design, target, progress, self.device).stream()
+        return FilmEncoder(media, self.design_for(media.height, media.width), target, progress, self.device).stream()
+
+    def design_for(self, height: int, width: int) -> Design:
+        """How networks for frames of this size are built."""
+        return self.design
 
     def decode_frames(self, stream: Stream, shape: dict[str, int], positions: Sequence[Fraction],
                       progress: Progress = no_progress) -> Iterator[np.ndarray]:
@@ -54,7 +58,7 @@ class NervCodec(VideoCodec):
         groups = -(-count // length)
         if len(stream.sections) != groups:
             raise DamagedError(f"The film needs {groups} sections, the file has {len(stream.sections)}.")
-        check_limits(Networks(self.design, stream, shape).config(0))
+        check_limits(self._networks(stream, shape).config(0))
         return self._frames(stream, shape, positions, progress)
 
     def integers(self, stream: Stream, shape: dict[str, int]) -> np.ndarray:
@@ -63,13 +67,16 @@ class NervCodec(VideoCodec):
         Raises:
             StreamError: if the stream is wrong.
         """
-        networks = Networks(self.design, stream, shape)
+        networks = self._networks(stream, shape)
         return np.concatenate([networks.numbers(group).integers for group, section in enumerate(stream.sections)
                                if section is not None])
 
+    def _networks(self, stream: Stream, shape: dict[str, int]) -> "Networks":
+        return Networks(self.design_for(shape["height"], shape["width"]), stream, shape)
+
     def _frames(self, stream: Stream, shape: dict[str, int], positions: Sequence[Fraction],
                 progress: Progress) -> Iterator[np.ndarray]:
-        networks, length, done = Networks(self.design, stream, shape), stream.settings["group"], 0
+        networks, length, done = self._networks(stream, shape), stream.settings["group"], 0
         for group, inside in groupby(positions, lambda position: int(position) // length):
             config, row = networks.config(group), networks.row(group)
             within = [float(min(position - group * length, config.frames - 1)) for position in inside]
@@ -87,6 +94,9 @@ class HnervCodec(NervCodec):
     """HNeRV as it was published: trained without a thought of the rate, then rounded to 8 bits. To compare with."""
 
     name, design = "hnerv", HNERV
+
+    def design_for(self, height: int, width: int) -> Design:
+        return HNERV_LARGE if height * width >= LARGE else HNERV
 
 
 class NervPlusCodec(NervCodec):

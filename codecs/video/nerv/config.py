@@ -1,6 +1,6 @@
 """What the network of a group of frames is made of. A few numbers in the header of a file say all of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 COLOURS = 3
@@ -87,6 +87,20 @@ HNERV = Design(
         StageDesign(2, 1, 5, "shuffle", "gelu"),
     ),
 )
+
+# as in the paper, for frames of 640 x 1280
+HNERV_LARGE = replace(
+    HNERV,
+    stages=(
+        StageDesign(1, 2.49, 1, "shuffle", "gelu"),
+        StageDesign(5, 2.07, 1, "shuffle", "gelu"),
+        StageDesign(4, 1.73, 3, "shuffle", "gelu"),
+        StageDesign(4, 1.44, 5, "shuffle", "gelu"),
+        StageDesign(2, 1.2, 5, "shuffle", "gelu"),
+        StageDesign(2, 1, 5, "shuffle", "gelu"),
+    ),
+)
+LARGE = 1 << 19  # pixels of a frame, from which on that is taken
 
 # A. Ghorbel et al., "NERV++: An Enhanced Implicit Neural Video Representation", 2024
 NERV_PLUS = Design(

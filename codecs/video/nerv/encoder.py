@@ -23,7 +23,8 @@ from fewbits.codecs.video_source import VideoSource
 from fewbits.entropy.container import size_of_sections
 from fewbits.errors import InputError
 
-VISITS = (3, 6, 12, 25, 50, 100, 200, 400, 800)  # of each frame, for each effort
+VISITS = (3, 6, 12, 25, 50, 100, 200, 400, 800)  # of each frame, for each effort,
+LEAST_FRAMES = 96  # of as many frames at least: a network takes some steps to find, however little it shows
 MORE_STEPS, MORE_TRIALS = 20, 24  # where a size is not met: of a fit, after numbers got coarser; and how often they do
 SAVE_EVERY = 60.0  # seconds
 
@@ -83,11 +84,12 @@ class FilmEncoder:
         """The fit of a group, at its beginning."""
         config, start = self._config(group), group * self.length
         frames = torch.from_numpy(np.stack(list(self.media.frames(start, start + config.frames))))
-        steps = -(-self.visits * config.frames // BATCH)
+        follows = group % config.design.chain > 0
+        steps = self.visits * (config.frames if follows else max(config.frames, LEAST_FRAMES)) // BATCH
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(group)
             row = row_after(Layout(self.config).tensors(self.last), config) if group else first_row(frames, config)
-            if group % config.design.chain:
+            if follows:
                 return Fit(frames, config, steps, torch.zeros_like(row), row, self.device)
             return Fit(frames, config, steps, row, None, self.device)
 
