@@ -11,8 +11,8 @@ from PIL import features
 
 from fewbits.version import VERSION
 
-_PACKAGES = ("torch", "numpy", "numba", "constriction", "Pillow", "pillow-jxl-plugin", "pytorch-msssim", "bjontegaard",
-             "av", "soundfile", "soxr", "scipy", "pesq", "pystoi", "visqol-python")
+_PACKAGES = ("torch", "numpy", "numba", "constriction", "Pillow", "pillow-jxl-plugin", "pytorch-msssim", "piq",
+             "bjontegaard", "av", "soundfile", "soxr", "scipy", "pesq", "pystoi", "visqol-python")
 _LIBRARIES = ("libjpeg_turbo", "webp", "avif", "zlib")  # inside Pillow
 
 

@@ -3,7 +3,7 @@
 import math
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,9 @@ from fewbits.codecs.media import Image
 from fewbits.errors import FewbitsError, InputError
 from fewbits.eval.contenders import Contender, entrant
 from fewbits.eval.environment import describe_environment
-from fewbits.eval.metrics import METRICS, metric
+from fewbits.eval.metrics import METRICS, USUAL_METRICS, Metric, metric
+from fewbits.eval.sound_metrics import SoundMetric
+from fewbits.eval.trip import part_of
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm")
 _WARM_UP_SIDE = 256
@@ -23,7 +25,7 @@ def evaluate(
     paths: Sequence[str | Path],
     codecs: Sequence[tuple[str, Sequence[float] | None]],
     effort: int = 5,
-    metrics: Sequence[str] = tuple(METRICS),
+    metrics: Sequence[str] = USUAL_METRICS,
     progress: Progress = no_progress,
 ) -> dict[str, object]:
     """Runs codecs over pictures.
@@ -35,10 +37,11 @@ def evaluate(
         metrics: names from `metrics.METRICS`.
 
     Returns:
-        An object ready for JSON: `environment`, and `records`, one for each file, codec and setting, with `file`,
-        `codec`, `setting`, `bytes`, `bpp` (bits per pixel of the whole file), `metrics` (name to value, None where
-        the metric cannot be had or is infinite), `exact` (every sample came back as it was), `encode_s` and
-        `decode_s` (wall seconds, without reading the source); for neural codecs also `estimate_bits`.
+        An object ready for JSON: `environment`; `notices`, sentences for the user; and `records`, one for each file,
+        codec and setting, with `file`, `codec`, `setting`, `bytes`, `bpp` (bits per pixel of the whole file),
+        `metrics` (name to value, None where the metric cannot be had or is infinite), `exact` (every sample came back
+        as it was), `encode_s` and `decode_s` (wall seconds, without reading the source); for neural codecs also
+        `estimate_bits`.
 
     Raises:
         InputError: for unknown names and settings, and for files that cannot be read or coded.
@@ -51,11 +54,19 @@ def evaluate(
     records: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="fewbits-eval-") as folder:
         for name, codec, setting, image in _runs(sources, entrants, effort):
-            progress(len(records) / total, f"{codec.name}@{setting:g} {name}")
+            reports = part_of(progress, len(records), total, f"{codec.name}@{setting:g} {name}")
+            reports(0, "coding")
             record = {"file": name, "codec": codec.name, "setting": setting}
-            records.append(record | _measure(codec, setting, image, effort, metrics, Path(folder)))
+            records.append(record | _measure(codec, setting, image, effort, metrics, Path(folder), reports))
     progress(1, "done")
-    return {"environment": describe_environment() | {"effort": effort}, "records": records}
+    environment = describe_environment() | {"effort": effort}
+    return {"environment": environment, "notices": missing_packages(metrics, METRICS), "records": records}
+
+
+def missing_packages(names: Sequence[str], known: Mapping[str, Metric] | Mapping[str, SoundMetric]) -> list[str]:
+    """Sentences on those metrics, of pictures or sounds, whose packages are not installed."""
+    labels = [known[name].label for name in names if not known[name].installed]
+    return [f"Left out, for want of the extra packages of fewbits[metrics]: {', '.join(labels)}."] if labels else []
 
 
 def expand(paths: Sequence[str | Path], suffixes: Collection[str] = PICTURE_SUFFIXES,
@@ -113,9 +124,9 @@ def _warm_up(codec: Contender[Image], image: Image, setting: float) -> None:
 
 
 def _measure(codec: Contender[Image], setting: float, image: Image, effort: int, metrics: Sequence[str],
-             folder: Path) -> dict[str, object]:
+             folder: Path, progress: Progress) -> dict[str, object]:
     """One record, without what names it."""
-    decoded, trip = codec.trip(image, setting, effort, folder)
+    decoded, trip = codec.trip(image, setting, effort, folder, progress)
     if decoded.pixels.shape[:2] != image.pixels.shape[:2]:
         raise FewbitsError(f"{codec.name} gave back {decoded.width} x {decoded.height} pixels of a picture of "
                            f"{image.width} x {image.height}.")
@@ -123,7 +134,8 @@ def _measure(codec: Contender[Image], setting: float, image: Image, effort: int,
     return {
         **trip,
         "bpp": 8 * trip["bytes"] / (image.width * image.height),
-        "metrics": {name: _finite(METRICS[name].compute(source, result)) for name in metrics},
+        "metrics": {name: _finite(METRICS[name].compute(source, result)) if METRICS[name].installed else None
+                    for name in metrics},
         "exact": decoded.bits == image.bits and np.array_equal(decoded.pixels, image.pixels),
     }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fewbits.errors import InputError
-from fewbits.eval.metrics import METRICS, Metric
+from fewbits.eval.metrics import METRICS, USUAL_METRICS, Metric
 from fewbits.eval.sound_metrics import SOUND_METRICS, SoundMetric
 from fewbits.eval.video_metrics import VIDEO_METRICS, VideoMetric
 
@@ -22,6 +22,7 @@ class Medium:
         rate, unit, digits: the key of a rate in records, its unit in tables, and the decimals that it gets there.
         axis, ticks: the rate in words, and where its axis has marks.
         metrics: all of them by name.
+        usual: names of those that are measured where nothing else is asked for.
         plotted, compared: names of those that get a plot and a delta rate.
         anchor: the codec that rates are compared with where nothing else is asked for.
     """
@@ -34,6 +35,7 @@ class Medium:
     axis: str
     ticks: tuple[float, ...]
     metrics: Mapping[str, AnyMetric]
+    usual: tuple[str, ...]
     plotted: tuple[str, ...]
     compared: tuple[str, ...]
     anchor: str
@@ -41,14 +43,14 @@ class Medium:
 
 PICTURES = Medium("picture", "bpp", "bpp", "bpp", 4, "bits per pixel",
                   (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20),
-                  METRICS, tuple(METRICS), tuple(METRICS), "avif-psnr")
+                  METRICS, USUAL_METRICS, tuple(METRICS), tuple(METRICS), "avif-psnr")
 SOUNDS = Medium("sound", "kbps", "kbps", "kbit/s", 2, "kbit/s",
                 (0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1000, 2000),
-                SOUND_METRICS, ("pesq_wb", "stoi", "visqol_speech", "visqol_audio", "mel"),
+                SOUND_METRICS, tuple(SOUND_METRICS), ("pesq_wb", "stoi", "visqol_speech", "visqol_audio", "mel"),
                 ("pesq_wb", "visqol_speech", "visqol_audio", "mel"), "opus")
 FILMS = Medium("film", "frames", "bpp", "bpp", 4, "bits per pixel",
                (0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 2, 5),
-               VIDEO_METRICS, tuple(VIDEO_METRICS), tuple(VIDEO_METRICS), "x264")
+               VIDEO_METRICS, tuple(VIDEO_METRICS), tuple(VIDEO_METRICS), tuple(VIDEO_METRICS), "x264")
 MEDIA = {"video": FILMS, "audio": SOUNDS, "image": PICTURES}
 """All media by kind; records of films have the keys of the others too."""
 

@@ -4,8 +4,10 @@ A new metric is one function and one line in `METRICS`; evaluation, curves and r
 """
 
 import math
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -14,21 +16,31 @@ from fewbits.errors import InputError
 MS_SSIM_MIN_SIDE = 161
 """Shorter side, in pixels, from which the five scales of MS-SSIM with its window of 11 fit into a picture."""
 
+PIQ_MIN_SIDE = 41
+"""Shorter side, in pixels, from which the four scales of VIF fit into a picture. The other metrics by `piq`, made for
+pictures of some hundred pixels, are asked for no less."""
+
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric of pictures; larger is better for all of them.
+    """One metric of pictures.
 
     Attributes:
         label: name for people, with the unit of `scale`.
         compute: (source, decoded), both (H, W, 3) uint8, to the value; None where the metric cannot be had for such
             a picture, infinity where the pictures are equal and the metric has no upper end.
-        scale: value to the axis on which curves are drawn and compared.
+        scale: value to the axis on which curves are drawn and compared, where more is better.
+        package: module that it needs of the extra `metrics`, if any.
     """
 
     label: str
     compute: Callable[[np.ndarray, np.ndarray], float | None]
-    scale: Callable[[float], float]
+    scale: Callable[[float], float] = float
+    package: str | None = None
+
+    @property
+    def installed(self) -> bool:
+        return self.package is None or find_spec(self.package) is not None
 
 
 def psnr(source: np.ndarray, decoded: np.ndarray) -> float:
@@ -98,10 +110,61 @@ def _ms_ssim_decibel(value: float) -> float:
     return -10 * math.log10(max(1 - value, 1e-7))
 
 
+def gmsd(source: np.ndarray, decoded: np.ndarray) -> float | None:
+    """Gradient magnitude similarity deviation of luma (Xue and others 2014); smaller is better, 0 at best.
+
+    As of all metrics by `piq`: pictures are (H, W, 3) uint8, None stands for one with a side below `PIQ_MIN_SIDE`.
+    """
+    return _by_piq("gmsd", source, decoded)
+
+
+def fsim(source: np.ndarray, decoded: np.ndarray) -> float | None:
+    """Feature similarity (Zhang and others 2011), FSIMc, which sees chroma too; at most 1, larger is better."""
+    return _by_piq("fsim", source, decoded)
+
+
+def vif(source: np.ndarray, decoded: np.ndarray) -> float | None:
+    """Visual information fidelity of luma (Sheikh and Bovik 2006), its authors' version in the domain of pixels.
+
+    1 for equal pictures, above it where contrast was raised; larger is better.
+    """
+    return _by_piq("vif_p", source, decoded)
+
+
+def haarpsi(source: np.ndarray, decoded: np.ndarray) -> float | None:
+    """Haar wavelet-based perceptual similarity (Reisenhofer and others 2018); at most 1, larger is better."""
+    return _by_piq("haarpsi", source, decoded)
+
+
+def mdsi(source: np.ndarray, decoded: np.ndarray) -> float | None:
+    """Mean deviation similarity index (Nafchi and others 2016) of gradients and chroma; smaller is better, 0 best."""
+    return _by_piq("mdsi", source, decoded)
+
+
+def _by_piq(name: str, source: np.ndarray, decoded: np.ndarray) -> float | None:
+    """A metric of the library `piq`, by the name that it has there."""
+    if min(source.shape[:2]) < PIQ_MIN_SIDE:
+        return None
+    import piq  # brings torchvision: only when needed
+    import torch
+
+    # what was decoded comes first: VIF and MDSI are not symmetric
+    pair = [torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None] for pixels in (decoded, source)]
+    with torch.inference_mode():
+        return float(getattr(piq, name)(*pair, data_range=255))
+
+
 METRICS = {
-    "psnr": Metric("PSNR (dB)", psnr, float),
+    "psnr": Metric("PSNR (dB)", psnr),
     "ms_ssim": Metric("MS-SSIM (dB)", ms_ssim, _ms_ssim_decibel),
+    "gmsd": Metric("GMSD", gmsd, operator.neg, "piq"),
+    "fsim": Metric("FSIM", fsim, package="piq"),
+    "vif": Metric("VIF", vif, package="piq"),
+    "haarpsi": Metric("HaarPSI", haarpsi, package="piq"),
+    "mdsi": Metric("MDSI", mdsi, operator.neg, "piq"),
 }
+USUAL_METRICS = ("psnr", "ms_ssim")
+"""Those that are measured where nothing else is asked for: the others take time and the extra `metrics`."""
 
 
 def metric(name: str) -> Metric:

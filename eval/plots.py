@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from fewbits.eval.curves import Curve
-from fewbits.eval.medium import SOUNDS, Medium, less_is_better, metric_of
+from fewbits.eval.medium import Medium, less_is_better, metric_of
 
 # matplotlib knows no CSS: it draws in stand-in colours, and the page's own take their place afterwards
 _INK, _FAINT, _GRID = "#010101", "#020202", "#030303"
@@ -64,7 +64,7 @@ def _frame(axes: Axes, curves: Sequence[Curve], medium: Medium) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_locator(MaxNLocator(10, integer=medium is not SOUNDS))
+    axes.yaxis.set_major_locator(MaxNLocator(10, integer="dB" in metric_of(name).label))
     if down:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):.3g}"))
     axes.grid(color=_GRID, linewidth=0.7)

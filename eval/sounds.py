@@ -14,7 +14,7 @@ from fewbits.codecs.suffixes import suffixes_of
 from fewbits.errors import FewbitsError, InputError
 from fewbits.eval.contenders import Contender, available, entrant, parse_codec
 from fewbits.eval.environment import describe_environment
-from fewbits.eval.evaluate import expand
+from fewbits.eval.evaluate import expand, missing_packages
 from fewbits.eval.sound_metrics import SOUND_METRICS
 from fewbits.eval.trip import part_of
 
@@ -61,7 +61,7 @@ def evaluate(
     sources = expand(paths, suffixes_of("audio"), "sound")
     total = len(sources) * sum(len(settings) for _, settings in entrants)
     records: list[dict[str, object]] = []
-    notices = _missing(metrics)
+    notices = missing_packages(metrics, SOUND_METRICS)
     with tempfile.TemporaryDirectory(prefix="fewbits-eval-") as folder:
         for name, codec, setting, audio in _runs(sources, entrants, mono, notices):
             reports = part_of(progress, len(records), total, f"{codec.name}@{setting:g} {name}")
@@ -105,12 +105,6 @@ def in_place(codec: Contender[Audio], source: Audio, decoded: Audio) -> Audio:
     if codec.neural or np.array_equal(result.samples, source.samples):
         return result
     return aligned(source, decoded)
-
-
-def _missing(metrics: Sequence[str]) -> list[str]:
-    """Sentences on metrics whose packages are not installed."""
-    labels = [SOUND_METRICS[name].label for name in metrics if not SOUND_METRICS[name].installed]
-    return [f"Left out, for want of the extra packages of fewbits[metrics]: {', '.join(labels)}."] if labels else []
 
 
 def _runs(sources: dict[str, Path], entrants: list[tuple[Contender[Audio], list[float]]], mono: bool,

@@ -1,7 +1,7 @@
 """`fewbits eval`, `fewbits bench` and `fewbits demo`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -41,6 +41,10 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="JSON with published curves, to lay under the plots.")
     ] = None,
     mono: Annotated[bool, typer.Option("--mono", help="Of sounds: take the mean of the channels.")] = False,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME...", show_default="psnr,ms_ssim, of sounds and films all",
+                                 help="Of pictures: psnr, ms_ssim, gmsd, fsim, vif, haarpsi, mdsi.")
+    ] = None,
 ) -> None:
     """Compare codecs on pictures: rate, distortion and time of files that were written and decoded again.
 
@@ -52,9 +56,9 @@ def evaluate(
 
     kind = "video" if videos.asked_for(codec) else "audio" if sounds.asked_for(codec) else "image"
     if kind == "image" and image_sets.asked_for(codec):
-        if html_path or anchor or published:
-            raise InputError("Sets of images have no plots and no anchor: leave out --html, --anchor and --published, "
-                             "or the codecs for sets.")
+        if html_path or anchor or published or metrics:
+            raise InputError("Sets of images have no plots, no anchor and no metrics: leave out --html, --anchor, "
+                             "--published and --metrics, or the codecs for sets.")
         return _evaluate_sets(sources, codec, effort, json_path)
     if kind == "audio" and published:
         raise InputError("There are no published curves of sounds: leave out --published.")
@@ -65,9 +69,10 @@ def evaluate(
         raise InputError(f"The anchor {anchor} is not evaluated: add --codec {anchor}.")
     against = anchor or medium.MEDIA[kind].anchor
     background = curves.load_published(published) if published else []
-    work: dict[str, Callable[[list[str], list[str], int], Work]] = {
+    chosen = medium.MEDIA[kind].usual if metrics is None else [name.strip() for name in metrics.split(",")]
+    work: dict[str, Callable[[list[str], list[str], int, Sequence[str]], Work]] = {
         "image": _picture_work, "audio": partial(_sound_work, mono=mono), "video": _film_work}
-    measured, shown, tabled = work[kind](sources, codec, effort)
+    measured, shown, tabled = work[kind](sources, codec, effort, chosen)
     steps = 2 if html_path else 1
     with progress_bar() as progress:
         result = measured(part_of(progress, 0, steps, "eval"))
@@ -86,29 +91,29 @@ def evaluate(
         print(notice)
 
 
-def _picture_work(sources: list[str], codec: list[str], effort: int) -> "Work":
+def _picture_work(sources: list[str], codec: list[str], effort: int, metrics: Sequence[str]) -> "Work":
     """What measures codecs on pictures, takes crops of them, and tells of the result."""
     from fewbits.eval import contenders, crops, evaluate
 
     entrants = [contenders.parse_codec(text) for text in codec]
-    return (lambda progress: evaluate.evaluate(sources, entrants, effort, progress=progress),
+    return (lambda progress: evaluate.evaluate(sources, entrants, effort, metrics, progress),
             lambda result, progress: crops.take_crops(result, sources, progress=progress), _picture_tables)
 
 
-def _sound_work(sources: list[str], codec: list[str], effort: int, mono: bool) -> "Work":
+def _sound_work(sources: list[str], codec: list[str], effort: int, metrics: Sequence[str], mono: bool) -> "Work":
     """What measures codecs on sounds, makes spectrograms of them, and tells of the result."""
     from fewbits.eval import sounds, spectrograms
 
-    return (lambda progress: sounds.evaluate(sources, codec, effort, mono=mono, progress=progress),
+    return (lambda progress: sounds.evaluate(sources, codec, effort, metrics, mono, progress),
             lambda result, progress: spectrograms.take_spectrograms(result, sources, progress=progress), _sound_tables)
 
 
-def _film_work(sources: list[str], codec: list[str], effort: int) -> "Work":
+def _film_work(sources: list[str], codec: list[str], effort: int, metrics: Sequence[str]) -> "Work":
     """What measures codecs on films, gives the frames that were kept meanwhile, and tells of the result."""
     from fewbits.eval import stills, videos
 
     kept = stills.Stills()
-    return (lambda progress: videos.evaluate(sources, codec, effort, seen=kept.see, progress=progress),
+    return (lambda progress: videos.evaluate(sources, codec, effort, metrics, kept.see, progress),
             lambda result, progress: kept.rows(), _film_tables)
 
 

@@ -141,6 +141,12 @@ def test_where_less_is_better_curves_are_turned_round():
     assert bd_rate(anchor, worse).dropped == (3,)
 
 
+def test_gmsd_falls_where_quality_rises():
+    worse, better = (curve(rates, [0.2, 0.1, 0.05, 0.02, 0.01], "gmsd") for rates in (RATES, [r / 2 for r in RATES]))
+    rate = bd_rate(worse, better)
+    assert rate.percent == pytest.approx(-50) and rate.dropped == ()
+
+
 def test_curves_of_sounds_are_over_kbps():
     records = [{"file": "a", "codec": "x", "setting": s, "kbps": s, "metrics": {"mel": 1 / s, "stoi": 0.5},
                 "exact": False} for s in (6, 12)]

@@ -39,6 +39,14 @@ def test_a_picture_too_small_for_ms_ssim_has_none(tmp_path, make_picture):
     assert r["metrics"]["ms_ssim"] is None and r["metrics"]["psnr"] > 20
 
 
+def test_metrics_without_their_package_are_none_with_a_sentence(pictures, monkeypatch):
+    monkeypatch.setattr("fewbits.eval.metrics.find_spec", lambda name: None)
+    result = evaluate([pictures / "a.png"], [("jpeg", [50])], metrics=["psnr", "gmsd", "vif"])
+    assert result["records"][0]["metrics"]["psnr"] > 20
+    assert result["records"][0]["metrics"]["gmsd"] is result["records"][0]["metrics"]["vif"] is None
+    assert result["notices"] == ["Left out, for want of the extra packages of fewbits[metrics]: GMSD, VIF."]
+
+
 def test_settings_default_to_the_spread_of_the_codec(pictures, stand_in):
     result = evaluate([pictures / "a.png"], [(stand_in, None)], metrics=["psnr"])
     assert [r["setting"] for r in result["records"]] == list(range(0, 101, 10))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fewbits.errors import InputError
-from fewbits.eval.metrics import METRICS, metric, ms_ssim, psnr
+from fewbits.eval.medium import less_is_better
+from fewbits.eval.metrics import METRICS, metric, ms_ssim, psnr, vif
 
 
 def test_psnr_of_a_known_error():
@@ -54,3 +55,47 @@ def test_scale_of_ms_ssim_is_decibel_and_finite():
 def test_unknown_metric_names_those_that_exist():
     with pytest.raises(InputError, match=r"'vmaf'.*psnr, ms_ssim"):
         metric("vmaf")
+
+
+BY_PIQ = ("gmsd", "fsim", "vif", "haarpsi", "mdsi")
+
+
+@pytest.mark.parametrize("name", BY_PIQ)
+def test_equal_pictures_are_best_and_noise_is_worse(name, make_picture):
+    pytest.importorskip("piq", reason="piq, of the extra metrics, is not installed")
+    source = make_picture(64, 48).pixels
+    noise = np.random.default_rng(0).normal(0, 1, source.shape)
+    best, good, bad = (METRICS[name].compute(source, (source + deviation * noise).clip(0, 255).astype(np.uint8))
+                       for deviation in (0, 5, 25))
+    assert best == pytest.approx(0 if less_is_better(name) else 1, abs=1e-4)
+    scale = METRICS[name].scale
+    assert scale(best) > scale(good) > scale(bad)
+
+
+@pytest.mark.parametrize("name", BY_PIQ)
+def test_values_are_those_of_the_library(name, make_picture):
+    piq = pytest.importorskip("piq", reason="piq, of the extra metrics, is not installed")
+    import torch
+
+    source = make_picture(70, 51).pixels
+    decoded = (source * 0.8 + 20).astype(np.uint8)
+    x, y = (torch.from_numpy(pixels / 255).permute(2, 0, 1)[None] for pixels in (decoded, source))
+    expected = getattr(piq, "vif_p" if name == "vif" else name)(x, y)
+    assert METRICS[name].compute(source, decoded) == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_a_gain_in_contrast_shows_which_picture_vif_takes_as_the_source(make_picture):
+    pytest.importorskip("piq", reason="piq, of the extra metrics, is not installed")
+    source = make_picture(64, 48).pixels
+    dull = (source * 0.7 + 38).astype(np.uint8)
+    assert vif(source, dull) < 1 < vif(dull, source)
+
+
+@pytest.mark.parametrize("name", BY_PIQ)
+def test_pictures_too_small_for_the_metrics_by_piq_have_none(name):
+    source = np.zeros((40, 400, 3), np.uint8)
+    assert METRICS[name].compute(source, source) is None
+
+
+def test_where_less_is_better():
+    assert {name for name in METRICS if less_is_better(name)} == {"gmsd", "mdsi"}

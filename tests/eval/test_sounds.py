@@ -184,11 +184,7 @@ def test_codecs_say_what_is_evaluated(codecs, answer):
 def run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs `fewbits eval` in this process, beside the folder of sounds, with quick metrics."""
     monkeypatch.chdir(tmp_path)
-    whole = sounds.evaluate
-    monkeypatch.setattr(sounds, "evaluate",
-                        lambda paths, codecs, effort, mono, progress: whole(
-                            paths, codecs, effort, QUICK, mono, progress))
-    return lambda *arguments: CliRunner().invoke(app, ["eval", *arguments])
+    return lambda *arguments: CliRunner().invoke(app, ["eval", "--metrics", ",".join(QUICK), *arguments])
 
 
 def rows_of(result: Result) -> list[list[str]]:
