@@ -21,7 +21,9 @@ from fewbits.codecs.video.nerv.codec import HnervCodec, NervCodec, NervPlusCodec
 from fewbits.codecs.video.nerv.coding import Numbers, best_scales
 from fewbits.codecs.video.nerv.config import HNERV, NERV, NERV_PLUS, NIRVANA, NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
+from fewbits.codecs.video.nerv.fit import Fit
 from fewbits.codecs.video.nerv.layout import Layout
+from fewbits.codecs.video.nerv.start import first_row
 from fewbits.codecs.video_source import VideoFile
 from fewbits.errors import DamagedError, InputError, LimitError, StreamError
 
@@ -327,6 +329,17 @@ def test_an_interrupted_fit_can_end_with_what_there_is() -> None:
     assert all(psnr(decoded[part], video.samples[part]) > 9 for part in (slice(4), slice(4, 8)))
     with pytest.raises(KeyboardInterrupt):
         SmallGroupsCodec().encode(video, Target(effort=7), Interrupts(30))
+
+
+def test_one_decoder_for_all_frames_learns_as_one_for_each() -> None:
+    frames = torch.from_numpy(film(5).samples)
+    config = NervConfig(NERV, 0, *frames.shape[:3])
+    errors = []
+    for device in ("cpu", "cpu:0"):  # the second stands for any device that is not the CPU
+        torch.manual_seed(0)
+        fit = Fit(frames, config, 12, first_row(frames, config), device=device)
+        errors.append([fit.step(0.01).error for _ in range(12)])
+    assert errors[0] == pytest.approx(errors[1], rel=0.02)
 
 
 def test_short_films_get_as_many_steps_as_longer_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,8 +49,9 @@ class Fit:
                  device: str = "cpu") -> None:
         self.frames, self.config, self.steps, self.device = frames, config, steps, device
         self.layout = Layout(config)
-        # a decoder for each frame of a step, since threads cannot share one
-        self.decoders = [Decoder(config).to(device, memory_format=torch.channels_last) for _ in range(BATCH)]
+        # on a CPU, a decoder for each frame of a step, since threads cannot share one; elsewhere one for all frames
+        self.decoders = [Decoder(config).to(device, memory_format=torch.channels_last)
+                         for _ in range(BATCH if device == "cpu" else 1)]
         self.reference = torch.zeros_like(row, device=device) if reference is None else reference.to(device)
         of = RatedNumbers if config.design.rated else UnratedNumbers
         self.numbers = of(self.layout, row).to(device)
@@ -81,7 +82,7 @@ class Fit:
         errors, gradients = zip(*self._gradients(row.detach() + self.reference, chosen), strict=True)
         for parameter in self.numbers.parameters():
             parameter.grad = None
-        (row @ (sum(gradients) / len(chosen)) + trade / self.config.pixels * bits).backward()
+        (row @ (sum(gradients) / len(gradients)) + trade / self.config.pixels * bits).backward()
         falling = max(0.5 * (1 + math.cos(math.pi * min(self.share, 1))), LAST_RATE)
         factor = min(1, (self.step_count + 1) / WARMUP) * falling
         self.optimiser.step(factor)
@@ -92,10 +93,10 @@ class Fit:
         return Measured(sum(errors) / len(errors), bits.item())
 
     def _gradients(self, row: Tensor, chosen: Tensor) -> list[tuple[float, Tensor]]:
-        """Of each frame, side by side. None is still at work when this ends, however it does."""
+        """By each decoder, side by side. None is still at work when this ends, however it does."""
         # frames may be fewer than decoders
-        futures = [self.pool.submit(self._gradient, row, decoder, frame)
-                   for decoder, frame in zip(self.decoders, chosen.split(1), strict=False)]
+        futures = [self.pool.submit(self._gradient, row, decoder, part)
+                   for decoder, part in zip(self.decoders, chosen.chunk(len(self.decoders)), strict=False)]
         try:
             return [future.result() for future in futures]
         finally:
