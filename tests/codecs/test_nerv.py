@@ -334,10 +334,10 @@ def test_an_interrupted_fit_can_end_with_what_there_is() -> None:
 def test_one_decoder_for_all_frames_learns_as_one_for_each() -> None:
     frames = torch.from_numpy(film(5).samples)
     config = NervConfig(NERV, 0, *frames.shape[:3])
-    errors = []
+    row, errors = first_row(frames, config), []
     for device in ("cpu", "cpu:0"):  # the second stands for any device that is not the CPU
+        fit = Fit(frames, config, 12, row, device=device)
         torch.manual_seed(0)
-        fit = Fit(frames, config, 12, first_row(frames, config), device=device)
         errors.append([fit.step(0.01).error for _ in range(12)])
     assert errors[0] == pytest.approx(errors[1], rel=0.02)
 
