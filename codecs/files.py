@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class Decoded:
 
 
 def encode(media: MediaSource, codec: str | None = None, target: Target = Target(), *, audio: str | None = None,
-           device: str = "cpu", progress: Progress = no_progress) -> Encoded:
+           device: str = "cpu", weights: Path | None = None, progress: Progress = no_progress) -> Encoded:
     """Codes media into a file. What a lossless codec has made is decoded and compared, unless the target says no.
 
     Sounds and films are read while they are coded, several times where a rate is aimed at.
@@ -91,6 +92,7 @@ def encode(media: MediaSource, codec: str | None = None, target: Target = Target
     Args:
         codec: its name; None for the usual codec of the media's kind.
         audio: of films, what becomes of the sound: "copy" (as it is; also None), "none", or the name of a codec.
+        weights: a weights file, for codecs that take one of the user's.
 
     Raises:
         InputError: for unknown codecs, media that the codec cannot take, aims that it or they cannot have, and sounds
@@ -107,7 +109,7 @@ def encode(media: MediaSource, codec: str | None = None, target: Target = Target
     if audio is not None and entry.kind != "video":
         raise InputError(f"What becomes of the sound can be chosen for films, not for {kinds.in_words(media)}.")
     verify = entry.lossless and target.verify
-    instance = registry.create(entry.name, device).for_media(media, target)
+    instance = registry.create(entry.name, device, weights).for_media(media, target)
     if target.checkpoint is not None and not instance.keeps_checkpoints:
         raise InputError(f"The codec {entry.name} keeps no checkpoints: leave that out.")
     extras, said = _extra_sections(media, audio, device)
@@ -190,19 +192,21 @@ def _verify(data: bytes, media: MediaSource, device: str, progress: Progress) ->
 
 
 def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_pixels: int = MAX_PIXELS,
-           max_samples: int = MAX_SAMPLES, progress: Progress = no_progress) -> Decoded:
+           max_samples: int = MAX_SAMPLES, weights: Path | None = None, progress: Progress = no_progress) -> Decoded:
     """Decodes a file.
 
     Args:
         allow_damage: decode what is intact of a file with several sections and report the rest.
         max_pixels, max_samples: limits for pictures and sounds, checked before memory is taken: pixels of all images
             or frames, samples of all channels. A film that exceeds them can be read as `CodedVideo`.
+        weights: the weights file that the file was made with, where that was one of the user's.
 
     Raises:
         StreamError: if the file is damaged, truncated, unknown, or larger than the limits.
         WeightsError: if it needs weights that are not installed.
     """
-    parsed = parse(data, device=device, allow_damage=allow_damage, max_pixels=max_pixels, max_samples=max_samples)
+    parsed = parse(data, device=device, allow_damage=allow_damage, max_pixels=max_pixels, max_samples=max_samples,
+                   weights=weights)
     media = parsed.codec.decode(parsed.stream, parsed.shape, progress)
     if isinstance(media, Image):
         media = Image(media.pixels, parsed.profile)
@@ -349,7 +353,7 @@ class Parsed:
 
 
 def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_pixels: int = MAX_PIXELS,
-          max_samples: int = MAX_SAMPLES) -> Parsed:
+          max_samples: int = MAX_SAMPLES, weights: Path | None = None) -> Parsed:
     """Everything about a file that has to be right before a codec sees it; arguments and errors as `decode`."""
     box = container.read(data, registry.settings_of_number)
     damaged = [i for i, section in enumerate(box.sections) if not section.intact]
@@ -361,7 +365,7 @@ def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_p
     entry = registry.entry_of_number(box.header.codec)
     if box.header.kind != entry.kind:
         raise DamagedError(f"The file says {box.header.kind}, but its codec {entry.name} is for {entry.kind}.")
-    codec = registry.create(entry.name, device).for_weights(box.header.weights)
+    codec = registry.create(entry.name, device, weights).for_weights(box.header.weights)
     sections = [box.section(i) if section.intact else None for i, section in enumerate(box.sections)]
     extra = sections.pop(0) if shape.get("profile") or shape.get("sound") else None
     profile = _profile(extra) if shape.get("profile") else None

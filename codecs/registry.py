@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 from fewbits.codecs.codec import Codec
 from fewbits.entropy.container import Field
@@ -17,7 +18,8 @@ class Entry:
     Attributes:
         number: the codec's id in files; never given to another codec.
         settings: header fields that the codec declares, in the order of the file.
-        factory: `module:callable`, called with the device.
+        factory: `module:callable`, called with the device, and with a weights file where the user gives one.
+        takes_weights: whether the codec works with weights of the user's alone, and does nothing without them.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Entry:
     about: str
     settings: tuple[Field, ...]
     factory: str
+    takes_weights: bool = False
 
 
 _ENTRIES = (
@@ -103,6 +106,13 @@ _ENTRIES = (
         settings=(Field("width", "u8", 0, 31), Field("group", "varint", 1, 1024)),
         factory="fewbits.codecs.video.nerv.codec:NirvanaCodec",
     ),
+    Entry(
+        name="compressai", number=13, kind="image", family="hierarchical", lossless=False,
+        about="pictures by models of yours that were trained with CompressAI, in files that decode everywhere",
+        settings=(),
+        factory="fewbits.codecs.image.compressai.codec:CompressaiCodec",
+        takes_weights=True,
+    ),
 )
 _BY_NAME = {e.name: e for e in _ENTRIES}
 _BY_NUMBER = {e.number: e for e in _ENTRIES}
@@ -110,13 +120,14 @@ _DEFAULTS = {"image": "hyperprior", "images": "circuit-tree", "audio": "speech",
 
 
 def names(kind: str | None = None) -> list[str]:
-    """Names of all codecs, or of those for a kind of media."""
-    return [e.name for e in _ENTRIES if kind in (None, e.kind)]
+    """Names of all codecs that work as they are installed, or of those for a kind of media."""
+    return [e.name for e in _ENTRIES if kind in (None, e.kind) and not e.takes_weights]
 
 
 def describe() -> list[dict[str, object]]:
-    """Name, kind, family, losslessness and one line about each codec."""
-    return [{k: getattr(e, k) for k in ("name", "kind", "family", "lossless", "about")} for e in _ENTRIES]
+    """Name, kind, family, losslessness, one line about each codec, and whether it takes weights of the user's."""
+    return [{k: getattr(e, k) for k in ("name", "kind", "family", "lossless", "about", "takes_weights")}
+            for e in _ENTRIES]
 
 
 def entry(name: str) -> Entry:
@@ -152,8 +163,18 @@ def settings_of_number(number: int) -> tuple[Field, ...]:
 
 
 @cache
-def create(name: str, device: str = "cpu") -> Codec:
-    """The instance of a codec for a device; kept, so that weights load once. Raises `InputError` for unknown names."""
-    module, attribute = entry(name).factory.split(":")
-    factory: Callable[[str], Codec] = getattr(import_module(module), attribute)
-    return factory(device)
+def create(name: str, device: str = "cpu", weights: Path | None = None) -> Codec:
+    """The instance of a codec for a device; kept, so that weights load once.
+
+    Args:
+        weights: a file of the user's, for codecs that take such.
+
+    Raises:
+        InputError: for unknown names, and for weights that the codec does not take.
+    """
+    known = entry(name)
+    if weights is not None and not known.takes_weights:
+        raise InputError(f"The codec {name} has weights of its own: leave out --weights.")
+    module, attribute = known.factory.split(":")
+    factory: Callable[..., Codec] = getattr(import_module(module), attribute)
+    return factory(device) if weights is None else factory(device, weights)

@@ -20,7 +20,7 @@ def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Med
            quality: float | None = None, bits_per_pixel: float | None = None, kbps: float | None = None,
            size: int | None = None, psnr: float | None = None, effort: int = 5, tune: str = "psnr",
            keep_best: bool = False, checkpoint: str | Path | None = None, audio: str | None = None,
-           device: str = "cpu") -> bytes:
+           device: str = "cpu", weights: str | Path | None = None) -> bytes:
     """Codes a picture, a sound, a film, or a set of images with a codec for these, into the bytes of a `.fwb` file.
 
     Args:
@@ -33,6 +33,7 @@ def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Med
             `fewbits.codecs.codec.Target`; at most one aim.
         audio: what becomes of the sound of a film: "copy" (also None), "none", or the name of a codec.
         device: "cpu" or "cuda".
+        weights: a weights file, for codecs that take one of yours.
 
     Raises:
         InputError: if the source cannot be read or an aim makes no sense.
@@ -40,17 +41,20 @@ def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Med
     """
     target = Target(quality=quality, bits_per_pixel=bits_per_pixel, kbps=kbps, size=size, psnr=psnr, effort=effort,
                     tune=tune, keep_best=keep_best, checkpoint=None if checkpoint is None else Path(checkpoint))
+    own = None if weights is None else Path(weights)
     if isinstance(source, MediaSource | PillowImage.Image | np.ndarray):
-        return files.encode(_in_memory(source, codec), codec, target, audio=audio, device=device).data
+        return files.encode(_in_memory(source, codec), codec, target, audio=audio, device=device, weights=own).data
     with sources.seekable(source) as file:
         media, codec = sources.open_for(file, codec)
-        return files.encode(media, codec, target, audio=audio, device=device).data
+        return files.encode(media, codec, target, audio=audio, device=device, weights=own).data
 
 
 def decode(source: bytes | str | Path, *, device: str = "cpu", max_pixels: int = MAX_PIXELS,
-           max_samples: int = MAX_SAMPLES) -> Media:
-    """Decodes the bytes of a `.fwb` file, or the file of that name. Raises `StreamError` or `WeightsError`."""
-    return files.decode(_bytes(source), device=device, max_pixels=max_pixels, max_samples=max_samples).media
+           max_samples: int = MAX_SAMPLES, weights: str | Path | None = None) -> Media:
+    """Decodes the bytes of a `.fwb` file, or the file of that name, with the weights file that it was made with, where
+    that was one of yours. Raises `StreamError` or `WeightsError`."""
+    return files.decode(_bytes(source), device=device, max_pixels=max_pixels, max_samples=max_samples,
+                        weights=None if weights is None else Path(weights)).media
 
 
 def info(source: bytes | str | Path) -> dict[str, object]:

@@ -174,4 +174,4 @@ def _neural_entries(kind: str) -> dict[str, dict[str, Any]]:
     from fewbits.codecs import registry
 
     return {str(e["name"]): {key: e[key] for key in ("about", "lossless")} for e in registry.describe()
-            if e["kind"] == kind}
+            if e["kind"] == kind and not e.get("takes_weights")}

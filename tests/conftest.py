@@ -159,3 +159,58 @@ def stored_film(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     module.register()
     yield path
     registry.create.cache_clear()
+
+
+@pytest.fixture
+def compressai_checkpoint(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a checkpoint with the names and shapes of CompressAI's, and random weights that give latents to code:
+    `compressai_checkpoint("mbt2018-mean", seed=1)`."""
+    import torch
+
+    from fewbits.codecs.image.compressai import config as sizes
+    from fewbits.codecs.image.compressai.transforms import Transforms, hyper_synthesis
+
+    def write(architecture: str, channels: int = 8, latents: int = 12, seed: int = 0) -> Path:
+        torch.manual_seed(seed)
+        config = sizes.CompressaiConfig(sizes.NAMES.index(architecture), channels, latents)
+        state = Transforms(config).state_dict()
+        state["g_a.6.weight"] *= 60
+        state["g_s.0.weight"] /= 20
+        if config.has_hyperprior:
+            state |= {f"h_s.{name}": value for name, value in hyper_synthesis(config).state_dict().items()}
+            state["h_a.4.weight"] *= 30
+            state["h_s.4.weight"] *= 6
+            state["h_s.4.bias"] += 4
+        for name, value in list(state.items()):
+            if name.endswith((".beta", ".gamma")):
+                state[name] = (value + 2.0**-36).sqrt()
+                state[f"{name}_reparam.pedestal"] = torch.tensor([2.0**-36])
+        coded = channels if config.has_hyperprior else latents
+        widths = [1, 3, 3, 3, 3, 1]
+        for i in range(5):
+            state[f"entropy_bottleneck.matrices.{i}"] = torch.rand(coded, widths[i + 1], widths[i]) - 0.5
+            state[f"entropy_bottleneck.biases.{i}"] = torch.rand(coded, widths[i + 1], 1) - 0.5
+            if i < 4:
+                state[f"entropy_bottleneck.factors.{i}"] = torch.rand(coded, widths[i + 1], 1) - 0.5
+        medians = torch.randn(coded, 1, 1)
+        state["entropy_bottleneck.quantiles"] = torch.cat([medians - 10, medians, medians + 10], 2)
+        state["entropy_bottleneck._offset"] = torch.zeros(0, dtype=torch.int32)
+        path = tmp_path / f"{architecture}-{seed}.pth.tar"
+        torch.save(state, path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def compressai_weights(compressai_checkpoint: Callable[..., Path]) -> Callable[..., Path]:
+    """The weights file of such a checkpoint; arguments as of `compressai_checkpoint`."""
+    from fewbits.apps.train.compressai_import import import_weights
+
+    def write(*arguments: str, **sizes: int) -> Path:
+        checkpoint = compressai_checkpoint(*arguments, **sizes)
+        weights = checkpoint.with_suffix(".safetensors")
+        import_weights(checkpoint).save(weights)
+        return weights
+
+    return write

@@ -36,6 +36,10 @@ MaxSamples = Annotated[
     int | None, typer.Option(min=1, help="Refuse sounds with more samples; raise it for files that you trust.")
 ]
 
+Weights = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Weights of yours, for codecs that take them: compressai.")
+]
+
 
 def encode(
     source: Annotated[
@@ -71,6 +75,7 @@ def encode(
         typer.Option(metavar="copy|none|CODEC", help="What becomes of the sound of a film.", show_default="copy"),
     ] = None,
     device: Device = "cpu",
+    weights: Weights = None,
     max_pixels: MaxPixels = None,
     max_samples: MaxSamples = None,
     overwrite: Overwrite = False,
@@ -95,7 +100,7 @@ def encode(
         with sources.seekable(job.source or sys.stdin.buffer) as source:
             media, name = sources.open_for(source, codec, max_pixels, max_samples or MAX_SAMPLES)
             began = time.perf_counter()
-            encoded = files.encode(media, name, target, audio=audio, device=device, progress=progress)
+            encoded = files.encode(media, name, target, audio=audio, device=device, weights=weights, progress=progress)
             seconds = time.perf_counter() - began
         if job.output is None:
             sys.stdout.buffer.write(encoded.data)
@@ -118,6 +123,7 @@ def decode(
     ] = None,
     fps: Annotated[str | None, typer.Option(metavar="RATE", help="Of a film, so many frames a second.")] = None,
     allow_damage: Annotated[bool, typer.Option(help="Keep what can be decoded of a damaged file.")] = False,
+    weights: Weights = None,
     max_pixels: MaxPixels = None,
     max_samples: MaxSamples = None,
     overwrite: Overwrite = False,
@@ -139,6 +145,8 @@ def decode(
         pixels, samples = _limits(kind, max_pixels, max_samples)
         if kind != "video" and (frames, fps) != (None, None):
             raise InputError(f"{job.source_name} holds no film, of which frames could be chosen.")
+        if weights is not None and kind not in (None, "image"):
+            raise InputError(f"{job.source_name} holds no picture, for which weights could be given.")
         if only is not None:
             _write(files.decode_one(data, only, max_pixels=pixels), job, overwrite)
             return
@@ -150,7 +158,7 @@ def decode(
             made = files.CodedVideo(data, allow_damage=allow_damage, max_pixels=pixels, progress=progress)
             _write(_chosen(made, frames, fps), job, overwrite)
         else:
-            made = files.decode(data, allow_damage=allow_damage, max_pixels=pixels, progress=progress)
+            made = files.decode(data, allow_damage=allow_damage, max_pixels=pixels, weights=weights, progress=progress)
             _write(made.media, job, overwrite)
         if made.damaged:
             _say(f"{job.source_name}: {len(made.damaged)} of {made.sections} sections are damaged and blank.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fewbits.apps.cli import paths
+from fewbits.apps.cli.convert import Weights
 from fewbits.apps.cli.progress import progress_bar
 from fewbits.entropy.container import kind_of_start
 from fewbits.errors import InputError
@@ -85,16 +86,19 @@ def verify(
     against: Annotated[
         Path | None, typer.Option(metavar="INPUT", help="Compare with this picture, sound or film.")
     ] = None,
+    weights: Weights = None,
 ) -> None:
     """Check every checksum of a .fwb file and decode it."""
     from fewbits.codecs import files
 
     data = paths.read_bytes(file)
+    if weights is not None and kind_of_start(data) not in (None, "image"):
+        raise InputError(f"{file} holds no picture, for which weights could be given.")
     if kind_of_start(data) == "video":
         _verify_film(data, file, against)
         return
     with progress_bar() as progress:
-        decoded = files.decode(data, progress=progress)
+        decoded = files.decode(data, weights=weights, progress=progress)
     media = decoded.media
     print(f"{file}: {_verdict(decoded.sections)} to {_measured(media)}.")
     if against is not None:

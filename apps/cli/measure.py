@@ -162,13 +162,22 @@ def demo(
 
 
 def _picture_tables(result: dict[str, Any]) -> "list[Table]":
-    """Means over all files, setting by setting."""
-    from rich.table import Table
+    """Means over all files, setting by setting; metrics that are not the usual ones have a table of their own."""
+    from fewbits.eval.metrics import USUAL_METRICS
 
     records = result["records"]
-    names = list(records[0]["metrics"])
+    usual = [name for name in records[0]["metrics"] if name in USUAL_METRICS]
+    others = [name for name in records[0]["metrics"] if name not in USUAL_METRICS]
+    tables = [_means_of_pictures(records, usual, ("encode_s", "decode_s"))]
+    return [*tables, _means_of_pictures(records, others, ())] if others else tables
+
+
+def _means_of_pictures(records: list[dict[str, Any]], names: list[str], times: tuple[str, ...]) -> "Table":
+    """Rates, some metrics and some times."""
+    from rich.table import Table
+
     table = Table("codec", title=f"Means over {len({r['file'] for r in records})} pictures")
-    for heading in ("setting", "bpp", *names, "encode s", "decode s"):
+    for heading in ("setting", "bpp", *names, *(name.replace("_", " ") for name in times)):
         table.add_column(heading, justify="right")
     for (codec, setting), cell in _by_setting(records).items():
         values = [[record["metrics"][name] for record in cell] for name in names]
@@ -177,9 +186,9 @@ def _picture_tables(result: dict[str, Any]) -> "list[Table]":
             f"{setting:g}",
             f"{fmean(r['bpp'] for r in cell):.4f}",
             *("-" if None in value else f"{fmean(value):.4f}" for value in values),
-            *(f"{fmean(r[name] for r in cell):.3f}" for name in ("encode_s", "decode_s")),
+            *(f"{fmean(r[name] for r in cell):.3f}" for name in times),
         )
-    return [table]
+    return table
 
 
 def _sound_tables(result: dict[str, Any]) -> "list[Table]":

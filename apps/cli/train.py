@@ -178,6 +178,29 @@ def circuit_tree(
     print(f"To use the weights, copy {weights} and its model card to codecs/circuit/weights/.")
 
 
+@app.command("import-compressai")
+def import_compressai(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A state dict of CompressAI, such as FILE.pth.tar. Code in it "
+                                                        "does not run.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", dir_okay=False,
+                     help="The weights file; by default CHECKPOINT with the ending .safetensors."),
+    ] = None,
+) -> None:
+    """Make weights of the codec `compressai` from a model that was trained with CompressAI."""
+    from fewbits.apps.train.compressai_import import import_weights
+
+    imported = import_weights(checkpoint)
+    weights = output or checkpoint.with_name(checkpoint.name.removesuffix(".tar")).with_suffix(".safetensors")
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    imported.save(weights)
+    print(f"{weights}: {imported.config.architecture_name}, {weights.stat().st_size / 1e6:.1f} MB")
+    print(f"To use it: fewbits encode PICTURE --codec compressai --weights {weights}; to decode, the same --weights.")
+
+
 @app.command("import-pyjuice")
 def import_pyjuice(
     model: Annotated[

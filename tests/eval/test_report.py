@@ -84,6 +84,16 @@ def test_crops_stand_at_about_the_rate(pictures, stand_in):
         assert all(c.pixels.shape == row.source.shape for c in row.crops)
 
 
+def test_a_metric_that_falls_where_quality_rises_is_drawn_upwards(pictures, tmp_path):
+    result = evaluate([pictures], [("jpeg", [20, 50, 90]), ("webp", [20, 50, 90])], metrics=["psnr"])
+    for record in result["records"]:
+        record["metrics"]["gmsd"] = 1 / record["metrics"]["psnr"]
+    write_html(result, tmp_path / "page.html", "jpeg")
+    page = Page((tmp_path / "page.html").read_text())
+    assert page.tags.count("svg") == 2
+    assert {"GMSD over rate", "GMSD (less is better, and above)", "GMSD overlap"} <= set(page.words)
+
+
 def test_a_page_without_the_anchor_says_so(pictures, tmp_path):
     write_html(evaluate([pictures], [("webp", [20, 60])]), tmp_path / "page.html")
     assert "avif-psnr was not measured" in (tmp_path / "page.html").read_text()
