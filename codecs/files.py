@@ -22,7 +22,7 @@ from fewbits.entropy import container
 from fewbits.entropy.deflate import deflate, inflate
 from fewbits.errors import DamagedError, FewbitsError, InputError, StreamError
 
-MAX_PROFILE = 1 << 24  # bytes of a colour profile
+MAX_EXTRA = 1 << 24  # bytes of a colour profile, and of EXIF
 COPY, NO_SOUND = "copy", "none"  # what becomes of the sound of a film, where it is not coded
 
 
@@ -115,7 +115,7 @@ def encode(media: MediaSource, codec: str | None = None, target: Target = Target
     extras, said = _extra_sections(media, audio, device)
 
     def file_of(settings: dict[str, int], sections: list[bytes]) -> bytes:
-        fields = kinds.fields_of(media, bool(extras))
+        fields = kinds.fields_of(media, sound=bool(extras))
         header = container.Header(entry.number, entry.kind, instance.weights_id, fields, settings)
         return container.write(header, entry.settings, extras + sections)
 
@@ -130,12 +130,12 @@ def encode(media: MediaSource, codec: str | None = None, target: Target = Target
 
 
 def _extra_sections(media: MediaSource, audio: str | None, device: str) -> tuple[list[bytes], tuple[str, ...]]:
-    """The section of the colour profile or of a film's sound, where there is one, and sentences for the user."""
+    """The sections of a picture's colour profile and EXIF, or of a film's sound, and sentences for the user."""
     if isinstance(media, VideoSource):
         track, notices = _track(media, audio or COPY, device)
         return ([track.data] if track else []), media.notices + notices
-    if isinstance(media, Image) and media.icc_profile:
-        return [deflate(media.icc_profile)], ()
+    if isinstance(media, Image):
+        return [deflate(extra) for extra in (media.icc_profile, media.exif) if extra], ()
     return [], ()
 
 
@@ -209,7 +209,7 @@ def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_
                    weights=weights)
     media = parsed.codec.decode(parsed.stream, parsed.shape, progress)
     if isinstance(media, Image):
-        media = Image(media.pixels, parsed.profile)
+        media = Image(media.pixels, parsed.profile, parsed.exif)
     if isinstance(media, Video):
         media = media.with_sound(parsed.sound)
     return Decoded(media, parsed.damaged, parsed.sections)
@@ -337,7 +337,7 @@ class Parsed:
     Attributes:
         codec: the codec that made it.
         stream, shape: arguments for `Codec.decode`.
-        profile: the colour profile of a picture.
+        profile, exif: the colour profile and EXIF of a picture.
         sound: the sound of a film.
         damaged: numbers of the damaged sections.
         sections: how many sections the file has.
@@ -347,6 +347,7 @@ class Parsed:
     stream: Stream
     shape: dict[str, int]
     profile: bytes | None
+    exif: bytes | None
     sound: SoundTrack | None
     damaged: list[int]
     sections: int
@@ -367,22 +368,41 @@ def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_p
         raise DamagedError(f"The file says {box.header.kind}, but its codec {entry.name} is for {entry.kind}.")
     codec = registry.create(entry.name, device, weights).for_weights(box.header.weights)
     sections = [box.section(i) if section.intact else None for i, section in enumerate(box.sections)]
-    extra = sections.pop(0) if shape.get("profile") or shape.get("sound") else None
-    profile = _profile(extra) if shape.get("profile") else None
+    if len(sections) < sum(shape.get(name, 0) for name in ("profile", "exif", "sound")):
+        raise DamagedError("The file lacks sections that its header speaks of.")
+    profile = _inflated(sections.pop(0), "colour profile") if shape.get("profile") else None
+    exif = _inflated(sections.pop(0), "EXIF") if shape.get("exif") else None
     try:
-        sound = _sound(extra) if shape.get("sound") else None
+        sound = _sound(sections.pop(0)) if shape.get("sound") else None
     except DamagedError:
         if not allow_damage:
             raise
         sound, damaged = None, [0, *damaged]
-    return Parsed(codec, Stream(box.header.settings, sections), shape, profile, sound, damaged, len(box.sections))
+    return Parsed(codec, Stream(box.header.settings, sections), shape, profile, exif, sound, damaged,
+                  len(box.sections))
 
 
-def _profile(section: bytes | None) -> bytes | None:
-    """The colour profile from its section; None where that was lost."""
-    if section is None:
-        return None
-    return inflate(section, MAX_PROFILE, "colour profile")
+def _inflated(section: bytes | None, what: str) -> bytes | None:
+    """A colour profile or EXIF from its section; None where that was lost."""
+    return None if section is None else inflate(section, MAX_EXTRA, what)
+
+
+def extras_of(data: bytes) -> dict[str, bytes]:
+    """The colour profile and the EXIF of a picture, where the file has them and they are intact. Nothing is decoded.
+
+    Returns:
+        `icc_profile` and `exif`, as Pillow calls them.
+
+    Raises:
+        StreamError: if the file is wrong.
+    """
+    box = container.read(data, registry.settings_of_number)
+    shape, extras = kinds.shape_of(box.header), {}
+    flagged = [name for name, flag in (("icc_profile", shape["profile"]), ("exif", shape["exif"])) if flag]
+    for name, (number, section) in zip(flagged, enumerate(box.sections), strict=False):
+        if section.intact:
+            extras[name] = inflate(box.section(number), MAX_EXTRA, name)
+    return extras
 
 
 def _sound(section: bytes | None) -> SoundTrack | None:

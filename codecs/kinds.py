@@ -21,7 +21,7 @@ MediaSource = Image | ImageSet | SoundSource | VideoSource
 
 IN_WORDS = {"image": "one picture", "images": "a set of images", "audio": "sound", "video": "a film"}
 
-_LAYOUT_WIDE, _LAYOUT_PROFILE = 8, 16  # bits of the layout field of a picture
+_LAYOUT_WIDE, _LAYOUT_PROFILE, _LAYOUT_EXIF = 8, 16, 32  # bits of the layout field of a picture
 _LAYOUT_MATRIX, _LAYOUT_FULL, _LAYOUT_SOUND = 3, 4, 8  # bits of the layout field of a film
 
 
@@ -48,17 +48,18 @@ def samples_of(media: MediaSource) -> np.ndarray:
     return media.pixels if isinstance(media, Image) else media.samples
 
 
-def fields_of(media: MediaSource, extra: bool) -> dict[str, int]:
-    """The media fields of a header; `extra`: the first section is a colour profile, or the sound of a film."""
+def fields_of(media: MediaSource, sound: bool = False) -> dict[str, int]:
+    """The media fields of a header; `sound`: the first section of a film is that."""
     if isinstance(media, SoundSource):
         return {"rate": media.rate, "channels": media.channels, "count": media.count}
     if isinstance(media, ImageSet):
         return {"channels": media.channels, "width": media.width, "height": media.height, "count": media.count}
     if isinstance(media, VideoSource):
-        layout = MATRICES.index(media.colour.matrix) | _LAYOUT_FULL * media.colour.full_range | _LAYOUT_SOUND * extra
+        layout = MATRICES.index(media.colour.matrix) | _LAYOUT_FULL * media.colour.full_range | _LAYOUT_SOUND * sound
         return {"layout": layout, "width": media.width, "height": media.height, "count": media.count,
                 "rate_numerator": media.rate.numerator, "rate_denominator": media.rate.denominator}
-    layout = media.channels | _LAYOUT_WIDE * (media.bits == 16) | _LAYOUT_PROFILE * extra
+    layout = (media.channels | _LAYOUT_WIDE * (media.bits == 16) | _LAYOUT_PROFILE * bool(media.icc_profile)
+              | _LAYOUT_EXIF * bool(media.exif))
     return {"layout": layout, "width": media.width, "height": media.height}
 
 
@@ -66,7 +67,7 @@ def shape_of(header: Header) -> dict[str, int]:
     """What a header says of the media.
 
     Returns:
-        Of pictures `width`, `height`, `channels`, `bits` and `profile` (1 where the first section is a colour profile),
+        Of pictures `width`, `height`, `channels`, `bits`, `profile` and `exif` (1 where the first sections are those);
         of sets of images also `count` (images); of sounds `rate` (Hz), `channels` and `count` (samples a channel); of
         films `width`, `height`, `count` (frames), `rate_numerator` and `rate_denominator` (frames a second), `matrix`
         (its place in `fewbits.codecs.colour.MATRICES`), `full_range` and `sound` (1 where the first section is that).
@@ -79,12 +80,13 @@ def shape_of(header: Header) -> dict[str, int]:
     if header.kind == "images":
         if header.media["channels"] not in (1, 3):
             raise DamagedError(f"The file names {header.media['channels']} channels, which sets of images cannot have.")
-        return {**header.media, "bits": 8, "profile": 0}
+        return {**header.media, "bits": 8, "profile": 0, "exif": 0}
     if header.kind == "video":
         return _shape_of_film(header.media)
     layout = header.media["layout"]
     shape = {"width": header.media["width"], "height": header.media["height"], "channels": layout & 7,
-             "bits": 16 if layout & _LAYOUT_WIDE else 8, "profile": int(bool(layout & _LAYOUT_PROFILE))}
+             "bits": 16 if layout & _LAYOUT_WIDE else 8, "profile": int(bool(layout & _LAYOUT_PROFILE)),
+             "exif": int(bool(layout & _LAYOUT_EXIF))}
     if shape["channels"] not in (1, 2, 3, 4) or (shape["bits"] == 16 and shape["channels"] != 1):
         raise DamagedError(f"The file names a sample layout ({layout}) that does not exist.")
     return shape

@@ -26,10 +26,12 @@ class Image:
     Attributes:
         pixels: (H, W, C), uint8 or uint16, C = 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA); 16 bits for grey only.
         icc_profile: the colour profile that the samples are meant in, as found in the file.
+        exif: what a camera said of the picture, in the form of a TIFF file without pixels.
     """
 
     pixels: np.ndarray
     icc_profile: bytes | None = None
+    exif: bytes | None = None
 
     def __post_init__(self) -> None:
         p = self.pixels
@@ -98,8 +100,16 @@ class Image:
 
     @classmethod
     def from_pillow(cls, picture: PillowImage.Image) -> "Image":
-        """A Pillow picture with its colour profile; palettes become RGB or RGBA, the EXIF orientation is applied."""
-        return cls(_samples(ImageOps.exif_transpose(picture)), picture.info.get("icc_profile") or None)
+        """A Pillow picture with its colour profile; palettes become RGB or RGBA, the EXIF orientation is applied.
+
+        Other EXIF is left out: it may be larger than the coded picture, and tell where it was taken.
+        """
+        return cls.as_it_is(ImageOps.exif_transpose(picture))
+
+    @classmethod
+    def as_it_is(cls, picture: PillowImage.Image) -> "Image":
+        """As `from_pillow`, but not turned."""
+        return cls(_samples(picture), picture.info.get("icc_profile") or None)
 
     def save(self, target: str | Path | IO[bytes], format: str | None = None) -> None:
         """Writes the picture with Pillow; the format follows the suffix where it is not given.
@@ -108,7 +118,7 @@ class Image:
             InputError: if the format is unknown or cannot hold the picture.
         """
         picture = self.to_pillow()
-        extra = {"icc_profile": self.icc_profile} if self.icc_profile else {}
+        extra = {name: value for name, value in (("icc_profile", self.icc_profile), ("exif", self.exif)) if value}
         try:
             picture.save(target, format=format, **extra)
         except (OSError, ValueError, KeyError) as error:

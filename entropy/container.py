@@ -53,7 +53,7 @@ FORM_FIELD = Field("form", "u8", 0, 15)
 COUNT_FIELD = Field("number of sections", "varint", 2, MAX_SECTION_LENGTH)  # the limit has an error of its own
 LENGTH_FIELD = Field("length of a section", "varint", 0, MAX_SECTION_LENGTH)
 MEDIA_FIELDS = {
-    "image": (Field("layout", "u8", 0, 31), Field("width", "varint", 1, MAX_SIDE),
+    "image": (Field("layout", "u8", 0, 63), Field("width", "varint", 1, MAX_SIDE),
               Field("height", "varint", 1, MAX_SIDE)),
     "images": (Field("channels", "u8", 1, 3), Field("width", "varint", 1, MAX_SIDE),
                Field("height", "varint", 1, MAX_SIDE), Field("count", "varint", 1, MAX_SIDE)),

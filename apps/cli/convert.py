@@ -288,7 +288,7 @@ def _facts(media: "MediaSource", size: int) -> tuple[dict[str, float], str]:
     from fewbits.codecs.sound_source import SoundSource
     from fewbits.codecs.video_source import VideoSource
 
-    rate = kinds.rate_of(kinds.kind_of(media), kinds.fields_of(media, extra=False), size)
+    rate = kinds.rate_of(kinds.kind_of(media), kinds.fields_of(media), size)
     if isinstance(media, SoundSource):
         facts = {"rate": media.rate, "channels": media.channels, "samples": media.count, **rate}
         return facts, f"{rate['kbps']:.2f} kbit/s"

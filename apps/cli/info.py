@@ -55,6 +55,7 @@ def _picture(facts: dict[str, Any]) -> tuple[dict[str, str], str]:
     return {
         facts["kind"]: f"{count}{facts['width']} x {facts['height']}, {facts['channels']} x {facts['bits']} bits",
         "colour": "by the profile in the file" if facts["profile"] else "sRGB, as nothing else is said",
+        **({"EXIF": "in the file"} if facts["exif"] else {}),
     }, f"{facts['bits_per_pixel']:.3f} bits per pixel"
 
 

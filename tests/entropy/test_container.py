@@ -106,7 +106,7 @@ def test_overhead_is_24_bytes_for_an_image_with_one_section(side: int) -> None:
 @settings(deadline=None)
 def test_there_and_back(data: st.DataObject) -> None:
     codec = data.draw(st.sampled_from(sorted(SETTINGS)))
-    media = {"layout": data.draw(st.integers(0, 31)), "width": data.draw(st.integers(1, MAX_SIDE)),
+    media = {"layout": data.draw(st.integers(0, 63)), "width": data.draw(st.integers(1, MAX_SIDE)),
              "height": data.draw(st.integers(1, MAX_SIDE))}
     settings = {field.name: data.draw(st.integers(field.low, field.high)) for field in SETTINGS[codec]}
     header = Header(codec, "image", data.draw(st.sampled_from([b"", WEIGHTS])), media, settings)
@@ -143,7 +143,7 @@ def test_places_of_sections() -> None:
     (b"FWB\x01\x63\x04" + bytes(30), UnsupportedError, "codec 99"),
     (b"FWB\x01\x01\x03" + bytes(30), DamagedError, "channels"),
     (b"FWB\x01\x01\x10" + bytes(30), DamagedError, "form"),
-    (b"FWB\x01\x02\x00\x20\x01\x01" + bytes(30), DamagedError, "layout"),
+    (b"FWB\x01\x02\x00\x40\x01\x01" + bytes(30), DamagedError, "layout"),
     (b"FWB\x01\x02\x00\x03\x00\x01" + bytes(30), DamagedError, "width"),
     (b"FWB\x01\x02\x00\x03\x81\x00" + bytes(30), DamagedError, "shortest form"),
     (b"FWB\x01\x02\x02\x00\x01\x01" + bytes(30), DamagedError, "rate"),
