@@ -28,7 +28,7 @@ def test_a_run_gives_a_circuit_that_codes(tmp_path, monkeypatch):
     assert sum("pass" in line for line in reports) == TINY.passes
     assert "2 photos and their halves; 1 more" in weights.with_suffix(".md").read_text()
     monkeypatch.setattr(codec_module, "CIRCUIT", weights)
-    monkeypatch.setattr(files.registry, "create", lambda name, device: HyperpriorCodec(device))
+    monkeypatch.setattr(files.registry, "create", lambda name, device, weights=None: HyperpriorCodec(device))
     picture = Image.open(photos / "1.png")
     decoded = [files.decode(files.encode(picture, target=Target(quality=50, effort=effort)).data).image.pixels
                for effort in (5, 6)]

@@ -47,7 +47,7 @@ def test_files_can_be_made_with_the_starts_of_a_run(folder, tmp_path, monkeypatc
     weights = tmp_path / "overfit.safetensors"
     recipe.train(folder, tmp_path / "run", weights, TINY, report=lambda line: None)
     codec = OverfitCodec(weights=weights)
-    monkeypatch.setattr(files.registry, "create", lambda name, device: codec)
+    monkeypatch.setattr(files.registry, "create", lambda name, device, weights=None: codec)
     picture = Image.open(folder / "a_1.png")
     decoded = files.decode(files.encode(picture, "overfit", Target(quality=50, effort=1)).data).media
     assert decoded.pixels.shape == picture.pixels.shape

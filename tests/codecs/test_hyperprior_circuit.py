@@ -156,14 +156,14 @@ def test_a_circuit_for_other_weights_is_refused(smooth, tmp_path, monkeypatch):
         HyperpriorCodec(circuit=other).encode(Image(smooth(8, 8)))
     data = encoded(smooth(8, 8)).data
     monkeypatch.setattr(codec_module, "CIRCUIT", other)
-    monkeypatch.setattr(files.registry, "create", lambda name, device: HyperpriorCodec(device))
+    monkeypatch.setattr(files.registry, "create", lambda name, device, weights=None: HyperpriorCodec(device))
     with pytest.raises(WeightsError, match="was made with weights"):
         files.decode(data)
 
 
 def test_a_missing_or_broken_circuit_is_a_weights_error_where_it_is_needed(smooth, tmp_path, monkeypatch):
     by_tables, by_circuit = (encoded(smooth(8, 8), effort=effort).data for effort in (5, 6))
-    monkeypatch.setattr(files.registry, "create", lambda name, device: HyperpriorCodec(device))
+    monkeypatch.setattr(files.registry, "create", lambda name, device, weights=None: HyperpriorCodec(device))
     monkeypatch.setattr(codec_module, "CIRCUIT", tmp_path / "hyperprior-circuit.safetensors")
     with pytest.raises(WeightsError, match=r"are missing.*hyperprior-circuit"):
         files.decode(by_circuit)

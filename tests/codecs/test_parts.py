@@ -80,7 +80,7 @@ def test_codecs_see_how_the_user_wants_it(monkeypatch, aim, size):
             targets.append(target)
             return Stream({"quality": 1}, [b"x"])
 
-    monkeypatch.setattr(files.registry, "create", lambda name, device, weights: Listener())
+    monkeypatch.setattr(files.registry, "create", lambda name, device, weights=None: Listener())
     picture = Image(np.zeros((20, 30, 3), np.uint8))
     files.encode(picture, target=Target(effort=7, tune="msssim", keep_best=True, **aim))
     found = targets[0]
