@@ -29,8 +29,7 @@ class Target:
             `fewbits.entropy.container.size_of_sections` does.
         psnr: distortion aim in dB, of pictures and films.
         effort: 1 (fastest) to 9 (slowest).
-        tune: what the picture is coded for, "psnr" or "msssim". An aim of PSNR stays one; codecs with weights for
-            PSNR alone say so in a notice.
+        tune: what the picture is coded for, "psnr" or "msssim". An aim of PSNR stays one.
         keep_best: on Ctrl-C (`KeyboardInterrupt`), end with what there is so far, where a codec searches for long
             and can; otherwise the interrupt goes on to the caller.
         checkpoint: a file in which a codec that fits for long keeps the state of its fit, every minute, and from which

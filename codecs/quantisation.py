@@ -110,6 +110,29 @@ class QuantisableLayer(nn.Module):
             carrier=self.carrier,
         )
 
+    @torch.no_grad()
+    def take_exact(self, layer: ExactLayer, input_format: FixedPoint) -> None:
+        """Inverse of `to_exact`: parameters whose integer layer is this one.
+
+        How many fraction bits the output had is not in the integers and makes no difference to them. Where it is free,
+        it is chosen so that the weights have about the size that training begins with.
+
+        Raises:
+            ValueError: if the layer is of another shape.
+        """
+        op = self.operation
+        if layer.weight.shape != op.weight.shape:
+            raise ValueError("it holds another model")
+        weight = layer.weight.to(op.weight) * torch.exp2(self._per_weight(input_format.fraction))
+        weight = weight / self._per_output(torch.exp2(layer.shift.to(weight)))
+        if not self.calibrated:
+            fan_in = op.weight[0].numel() if self._kind == "conv" else op.weight[:, 0].numel() / op.stride[0] ** 2
+            bits = torch.round(torch.log2(weight.square().mean().sqrt() * fan_in**0.5))
+            self.fraction.copy_(bits.clamp(0, MAX_FRACTION))
+        unit = torch.exp2(self.fraction.to(weight))
+        op.weight.copy_(weight / unit)
+        op.bias.copy_(layer.bias / torch.exp2(layer.shift.to(weight)) / unit)
+
     def _per_output(self, v: Tensor) -> Tensor:
         """(out,) -> broadcasts against the weight."""
         return v.view(1, -1, 1, 1) if isinstance(self.operation, nn.ConvTranspose2d) else v.view(-1, 1, 1, 1)

@@ -36,7 +36,7 @@ class Entry:
 _ENTRIES = (
     Entry(
         name="hyperprior", number=1, kind="image", family="hierarchical", lossless=False,
-        about="photos at any rate, fast: lapped transform, hyperprior and five-pass context, one set of weights",
+        about="photos at any rate, fast: lapped transform, hyperprior and five-pass context, exact networks",
         settings=(Field("quality", "u8", 0, 224),),
         factory="fewbits.codecs.image.hyperprior.codec:HyperpriorCodec",
     ),

@@ -95,6 +95,15 @@ class SymbolTables:
         """Frequencies of a table, the escape last."""
         return self.frequencies[self.offsets[number] : self.offsets[number + 1]]
 
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the symbols of each table, the escape left out: (tables,) float64 each."""
+        symbols = np.arange(len(self.frequencies)) - np.repeat(self.offsets[:-1] - self.lows, self.sizes)
+        weights = self.frequencies.astype(np.float64)
+        weights[self.offsets[1:] - 1] = 0
+        total, first, second = (np.add.reduceat(weights * symbols**power, self.offsets[:-1]) for power in range(3))
+        mean = first / total
+        return mean, np.sqrt(np.maximum(second / total - mean**2, 0))
+
     def code_lengths(self) -> np.ndarray:
         """Bits of every entry in `frequencies`, float64. An escaped value takes its bytes on top."""
         return PRECISION - np.log2(self.frequencies)

@@ -1,7 +1,7 @@
 """Neural codecs and classical anchors behind one face, so that they are measured alike."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol
 
@@ -14,6 +14,7 @@ from fewbits.eval.video_anchors import VIDEO_ANCHORS, VideoAnchor
 
 NEURAL_SETTINGS = tuple(range(0, 101, 10))
 LOSSLESS_SETTINGS = (1, 3, 5, 7, 9)
+TUNED = "-msssim"  # behind the name of a codec that is to be tuned for MS-SSIM
 
 _ANCHORS: Mapping[str, Mapping[str, Anchor | SoundAnchor | VideoAnchor]] = {
     "image": ANCHORS, "audio": SOUND_ANCHORS, "video": VIDEO_ANCHORS}
@@ -83,7 +84,10 @@ def available(kind: str = "image") -> list[str]:
 
 
 def contender(name: str, kind: str = "image") -> Contender[Any]:
-    """The codec of this name for "image", "audio" or "video"; raises `InputError` where there is none."""
+    """The codec of this name for "image", "audio" or "video"; raises `InputError` where there is none.
+
+    A lossy codec of fewbits for pictures may have `TUNED` behind its name.
+    """
     from fewbits.codecs import registry
 
     if name in _ANCHORS[kind]:
@@ -91,6 +95,10 @@ def contender(name: str, kind: str = "image") -> Contender[Any]:
     neural = _neural_entries(kind)
     if name in neural:
         return _from_registry(name, kind, **neural[name])
+    base = name.removesuffix(TUNED)
+    if kind == "image" and base in neural and not neural[base]["lossless"]:
+        about = f"{neural[base]['about']}, tuned for MS-SSIM"
+        return replace(_from_registry(base, kind, about, lossless=False, tune="msssim"), name=name)
     if name in registry.names("images"):
         raise InputError(f"{name} is for sets of images, not for {_THINGS[kind]} one by one.")
     raise InputError(f"There is no codec {name!r} for {_THINGS[kind]}; there are: {', '.join(available(kind))}.")
@@ -146,7 +154,7 @@ def _from_anchor(anchor: Any) -> Contender[Any]:
                      anchor.whole, encode, anchor.decode)
 
 
-def _from_registry(name: str, kind: str, about: str, lossless: bool) -> Contender[Any]:
+def _from_registry(name: str, kind: str, about: str, lossless: bool, tune: str = "psnr") -> Contender[Any]:
     of_films = kind == "video"
 
     def encode(media: Any, setting: float, effort: int,
@@ -155,7 +163,8 @@ def _from_registry(name: str, kind: str, about: str, lossless: bool) -> Contende
         from fewbits.codecs.codec import Target
 
         # whoever evaluates decodes and compares anyway
-        target = Target(effort=int(setting), verify=False) if lossless else Target(quality=setting, effort=effort)
+        target = (Target(effort=int(setting), verify=False) if lossless else
+                  Target(quality=setting, effort=effort, tune=tune))
         silent: dict[str, Any] = {"audio": files.NO_SOUND} if of_films else {}
         encoded = files.encode(media, name, target, progress=progress, **silent)
         return encoded.data, encoded.estimate_bits

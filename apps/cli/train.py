@@ -1,7 +1,7 @@
 """`fewbits train`: one command a recipe."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,6 +31,10 @@ def hyperprior(
     data: Photos,
     output: Output = Path("runs/hyperprior"),
     minutes: Minutes = 240.0,
+    start: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Weights to go on from, such as those shipped.")
+    ] = None,
+    tune: Annotated[Literal["psnr", "msssim"], typer.Option(help="The metric to train for.")] = "psnr",
     device: Device = "cpu",
 ) -> None:
     """Train the image codec `hyperprior`. A run that was interrupted goes on from its last checkpoint."""
@@ -42,8 +46,9 @@ def hyperprior(
         raise InputError(f"Training needs the package {error.name}: install fewbits[train].") from None
 
     with progress_bar() as progress:
-        recipe.train(data, output, recipe.Schedule(minutes=minutes), device, progress=progress)
-    weights = output / "hyperprior.safetensors"
+        schedule = recipe.schedule(minutes, tune, start)
+        recipe.train(data, output, schedule, device, start=start, progress=progress)
+    weights = output / ("hyperprior.safetensors" if tune == "psnr" else f"hyperprior-{tune}.safetensors")
     export(output, data, weights)
     print(f"To use the weights, copy {weights} and its model card to codecs/image/weights/.")
 

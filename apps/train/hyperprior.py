@@ -1,15 +1,17 @@
 """Recipe: train the `hyperprior` image codec.
 
 One run, two stages on one clock. First everything is trained in floating point. Then the networks that choose
-probabilities are calibrated and fine-tuned as the integer networks they will become. The learning rate rises for a
-few hundred steps and falls along a half cosine over the whole budget. Weights are averaged (decay 0.9995 a step);
-the average is what is validated and exported.
+probabilities are calibrated and fine-tuned as the integer networks they will become. A run that goes on from a weights
+file has the second stage alone. The learning rate rises for a few hundred steps and falls along a half cosine over the
+whole budget. Weights are averaged (decay 0.9995 a step); the average is what is validated and exported.
 
 Matrices are trained with Muon (K. Jordan et al., 2024; `torch.optim.Muon`), everything else with Adam: in a trial of
 five minutes that gave 6 % fewer bits and 0.2 dB more than Adam alone.
 
 Every photo of a batch has its own random quality. Its loss `lambda * MSE + bits per pixel` is weighted with
-`lambda**-0.45`, about the inverse of the rate that the lambda leads to, so that each rate counts alike.
+`lambda**-0.45`, about the inverse of the rate that the lambda leads to, so that each rate counts alike. In tuning for
+MS-SSIM, `1 - MS-SSIM` counts as the squared error that falls as fast along the codec's own curve, so that rates stay
+about the same.
 """
 
 import copy
@@ -17,10 +19,11 @@ import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pytorch_msssim
 import torch
 from PIL import Image as PillowImage
 from torch import Tensor, nn
@@ -31,20 +34,31 @@ from fewbits.apps.train.optimisation import MuonAndAdam, average_into, begin_int
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.model import HyperpriorModel
+from fewbits.codecs.image.hyperprior.weights import load_weights
 from fewbits.codecs.media import Image
 from fewbits.errors import InputError
+from fewbits.eval.metrics import METRICS
 
 VALIDATION_EVERY = 90  # every 90th photo of the folder is kept out of training
+SIZES = (1.0, 0.7, 0.5)  # of each photo
 MADE_SHARE = 0.02  # of the crops
 SAVE_EVERY = 600  # seconds between checkpoints, each validated and kept as a snapshot
 VALIDATION_QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 100.0)
+MS_SSIM_WORTH = (2300.0, 1350.0)  # MSE that an MS-SSIM of 0 counts as, at quality 0 and 100
+
+
+METRIC_OF = {"psnr": "psnr", "msssim": "ms_ssim"}  # what shows how well a model is tuned
+
+Points = list[tuple[float, float]]
+"""Bits per pixel and value of a metric at each of `VALIDATION_QUALITIES`."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train."""
+    """How long and how fast to train, and what for: "psnr" or "msssim"."""
 
     minutes: float
+    tune: str = "psnr"
     integer_share: float = 0.25  # last part of the budget, with the integer networks simulated
     batch: int = 8
     crop: int = 128  # pixels, a multiple of 32
@@ -54,8 +68,16 @@ class Schedule:
     averaging: float = 0.9995
 
 
+def schedule(minutes: float, tune: str, start: Path | None) -> Schedule:
+    """The usual one. What has been trained before is trained more gently; MS-SSIM needs larger crops."""
+    usual = Schedule(minutes, tune)
+    if start is not None:
+        usual = replace(usual, adam_rate=6e-4, muon_rate=6e-3)
+    return replace(usual, batch=4, crop=192) if tune == "msssim" else usual
+
+
 def load_photos(folder: Path) -> tuple[list[Tensor], list[Tensor]]:
-    """Photos of a folder as uint8 (3, H, W): those for training, each also at half its size, and those for validation.
+    """Photos of a folder as uint8 (3, H, W) at all `SIZES`: those for training, and those for validation.
 
     The smaller copies have full colour resolution, which photos that come from 4:2:0 files lack.
 
@@ -65,12 +87,11 @@ def load_photos(folder: Path) -> tuple[list[Tensor], list[Tensor]]:
     training, validation = [], []
     for number, path in enumerate(sorted(p for p in folder.iterdir() if p.is_file())):
         photo = PillowImage.fromarray(Image.open(path).rgb())
-        half = photo.resize((photo.width // 2, photo.height // 2), PillowImage.Resampling.LANCZOS)
-        whole, reduced = (torch.from_numpy(np.asarray(p).copy()).permute(2, 0, 1) for p in (photo, half))
-        if number % VALIDATION_EVERY == 0:
-            validation.append(whole)
-        else:
-            training += [whole, reduced]
+        for share in SIZES:
+            size = round(photo.width * share), round(photo.height * share)
+            reduced = photo if share == 1 else photo.resize(size, PillowImage.Resampling.LANCZOS)
+            samples = torch.from_numpy(np.asarray(reduced).copy()).permute(2, 0, 1)
+            (training if number % VALIDATION_EVERY else validation).append(samples)
     if not training:
         raise InputError(f"{folder} needs two photos at least, one for training and one for validation.")
     return training, validation
@@ -105,36 +126,59 @@ def lambda_of(quality: Tensor, config: HyperpriorConfig) -> Tensor:
     return torch.exp(low + quality / 100 * (high - low))
 
 
-def loss_of(model: HyperpriorModel, images: Tensor, quality: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Weighted loss (scalar), bits per pixel (N,), MSE on the 0..255 scale (N,)."""
+def loss_of(model: HyperpriorModel, images: Tensor, quality: Tensor, tune: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Weighted loss (scalar), bits per pixel (N,), MSE on the 0..255 scale (N,), or what counts as such."""
     with torch.autocast(images.device.type, torch.bfloat16):
         decoded, bits = model(images, quality)
-    mse = F.mse_loss(decoded.float(), images, reduction="none").mean([1, 2, 3]) * 255**2
+    distortion = DISTORTIONS[tune](decoded.float(), images, quality)
     bpp = bits / (images.shape[2] * images.shape[3])
     trade_off = lambda_of(quality, model.config)
-    return ((trade_off * mse + bpp) * trade_off**-0.45 / 10).mean(), bpp, mse
+    return ((trade_off * distortion + bpp) * trade_off**-0.45 / 10).mean(), bpp, distortion
+
+
+def squared_error(decoded: Tensor, images: Tensor, quality: Tensor) -> Tensor:
+    """Mean over the samples of each image, on the 0..255 scale. (N, 3, H, W) in [0, 1] -> (N,)."""
+    return F.mse_loss(decoded, images, reduction="none").mean([1, 2, 3]) * 255**2
+
+
+def structural_error(decoded: Tensor, images: Tensor, quality: Tensor) -> Tensor:
+    """1 - MS-SSIM of each image, as the squared error that it is worth. (N, 3, H, W) in [0, 1] -> (N,)."""
+    similarity = pytorch_msssim.ms_ssim(decoded, images, data_range=1.0, size_average=False)
+    low, high = map(math.log, MS_SSIM_WORTH)
+    return (1 - similarity) * torch.exp(low + quality / 100 * (high - low))
+
+
+DISTORTIONS = {"psnr": squared_error, "msssim": structural_error}
 
 
 @torch.no_grad()
-def validate(model: HyperpriorModel, photos: list[Tensor]) -> list[tuple[float, float]]:
-    """Mean estimated bits per pixel and mean PSNR over the validation photos, at each of `VALIDATION_QUALITIES`.
+def validate(model: HyperpriorModel, photos: list[Tensor], metric: str = "psnr") -> Points:
+    """Mean estimated bits per pixel and mean of a metric over the validation photos, at each of
+    `VALIDATION_QUALITIES`.
 
-    Photos are cut to multiples of 32 pixels.
+    Photos are cut to multiples of 32 pixels; those too small for the metric are left out.
     """
     model.eval()
     points = []
     for quality in VALIDATION_QUALITIES:
-        rates, psnrs = [], []
-        for photo in photos:
-            height, width = (s // 32 * 32 for s in photo.shape[1:])
-            image = (photo[None, :, :height, :width].float() / 255).contiguous(memory_format=torch.channels_last)
+        rates, values = [], []
+        for photo in map(cut, photos):
+            image = (photo[None].float() / 255).contiguous(memory_format=torch.channels_last)
             decoded, bits = model(image, torch.tensor([quality]))
-            error = (decoded.clamp(0, 1) * 255).round() - image * 255
-            rates.append(float(bits) / (height * width))
-            psnrs.append(10 * math.log10(255**2 / max(float(error.square().mean()), 1e-10)))
-        points.append((float(np.mean(rates)), float(np.mean(psnrs))))
+            pixels = (decoded.clamp(0, 1) * 255).round().byte()
+            value = METRICS[metric].compute(*(x.permute(1, 2, 0).numpy() for x in (photo, pixels[0])))
+            if value is not None:
+                rates.append(float(bits) / (photo.shape[1] * photo.shape[2]))
+                values.append(value)
+        points.append((float(np.mean(rates)), float(np.mean(values))))
     model.train()
     return points
+
+
+def cut(photo: Tensor) -> Tensor:
+    """(3, H, W) to multiples of 32 pixels."""
+    height, width = (s // 32 * 32 for s in photo.shape[1:])
+    return photo[:, :height, :width]
 
 
 def optimisers_of(model: HyperpriorModel, schedule: Schedule) -> MuonAndAdam:
@@ -154,25 +198,42 @@ def optimisers_of(model: HyperpriorModel, schedule: Schedule) -> MuonAndAdam:
                        [{"params": p, "lr": schedule.adam_rate * rates[k]} for k, p in groups.items()], (0.9, 0.98))
 
 
-def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: int = 0,
+def new_model(photos: list[Tensor]) -> HyperpriorModel:
+    """A model to begin with, which is little more than the lapped transform."""
+    model = HyperpriorModel(HyperpriorConfig())
+    model.measure_deviation([
+        p[None, :, : p.shape[1] // 8 * 8, : p.shape[2] // 8 * 8].float() / 255 for p in photos[::24]
+    ])
+    return model
+
+
+def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: int = 0, start: Path | None = None,
           report: Callable[[str], None] = print, progress: Progress = no_progress) -> None:
     """Trains until the budget is used up; an interrupted run goes on from its last checkpoint in `out`.
 
     Checkpoints, snapshots of the averaged weights and a TensorBoard log land in `out`.
+
+    Args:
+        start: a weights file to go on from, with its integer networks simulated from the first step; None to begin
+            with the lapped transform alone.
+
+    Raises:
+        InputError: if the photos are too few or too small.
+        WeightsError: if `start` is no weights file.
     """
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
     torch.manual_seed(seed)
     random_state = random.Random(seed)
-    config = HyperpriorConfig()
-    model = HyperpriorModel(config)
     training, validation = load_photos(data)
     training = [photo for photo in training if min(photo.shape[1:]) >= schedule.crop]
     if not training:
         raise InputError(f"No photo in {data} has {schedule.crop} x {schedule.crop} pixels or more.")
-    model.measure_deviation([
-        p[None, :, : p.shape[1] // 8 * 8, : p.shape[2] // 8 * 8].float() / 255 for p in training[::24]
-    ])
+    if start is None:
+        model, begun_with = new_model(training), None
+    else:
+        earlier = load_weights(start, "cpu")
+        model, begun_with = earlier.trainable(), f"{start.name} with the identity {earlier.identity.hex()}"
     model = model.to(device, memory_format=torch.channels_last).train()
     averaged = copy.deepcopy(model)
     optimisers = optimisers_of(model, schedule)
@@ -195,7 +256,8 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
         torch.save({
             "model": model.state_dict(), "averaged": averaged.state_dict(), "optimisers": optimisers.state_dict(),
             "random": random_state.getstate(), "torch_random": torch.get_rng_state(), "step": step,
-            "elapsed": elapsed, "simulated": model.entropy_model.simulated, "config": config.to_metadata(),
+            "elapsed": elapsed, "simulated": model.entropy_model.simulated, "config": model.config.to_metadata(),
+            "tune": schedule.tune, "start": begun_with,
         }, partial)
         partial.replace(checkpoint)
         torch.save(averaged.state_dict(), out / f"averaged-{step}.pt")
@@ -207,7 +269,7 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
             report(f"step {step}: integer networks from here on")
         images = random_batch(training, schedule, random_state).to(device)
         quality = (torch.rand(schedule.batch, device=device) * 110 - 5).clamp(0, 100)
-        loss, bpp, mse = loss_of(model, images, quality)
+        loss, bpp, distortion = loss_of(model, images, quality, schedule.tune)
         for parameter in model.parameters():
             parameter.grad = None
         loss.backward()
@@ -220,14 +282,15 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
             progress(min(elapsed / budget, 1), f"step {step}, loss {loss.item():.3f}")
             log.add_scalar("train/loss", loss.item(), step)
             log.add_scalar("train/bpp", bpp.mean().item(), step)
-            log.add_scalar("train/psnr", (10 * torch.log10(255**2 / mse)).mean().item(), step)
+            log.add_scalar("train/distortion", (10 * torch.log10(255**2 / distortion)).mean().item(), step)
         if elapsed > next_save or elapsed >= budget:
-            points = validate(averaged, validation)
-            for quality_, (rate, psnr) in zip(VALIDATION_QUALITIES, points, strict=True):
+            metric = METRIC_OF[schedule.tune]
+            points = validate(averaged, validation, metric)
+            for quality_, (rate, value) in zip(VALIDATION_QUALITIES, points, strict=True):
                 log.add_scalar(f"validation/bpp_at_{quality_:g}", rate, step)
-                log.add_scalar(f"validation/psnr_at_{quality_:g}", psnr, step)
+                log.add_scalar(f"validation/{metric}_at_{quality_:g}", value, step)
             report(f"step {step}, {elapsed / 60:.1f} minutes: "
-                   + ", ".join(f"{rate:.3f} bpp {psnr:.2f} dB" for rate, psnr in points))
+                   + ", ".join(f"{rate:.3f} bpp {value:.4g}" for rate, value in points))
             next_save = elapsed + SAVE_EVERY
             save()
             began = time.monotonic() - elapsed  # validation is not on the clock

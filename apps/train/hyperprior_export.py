@@ -10,8 +10,12 @@ import torch
 from torch import Tensor
 
 from fewbits.apps.train.hyperprior import (
+    METRIC_OF,
+    SIZES,
     VALIDATION_EVERY,
     VALIDATION_QUALITIES,
+    Points,
+    cut,
     load_photos,
     validate,
 )
@@ -26,14 +30,11 @@ from fewbits.codecs.media import Image
 from fewbits.entropy.tables import factorised_tables, logistic_scale_tables
 from fewbits.eval.anchors import ANCHORS
 from fewbits.eval.curves import Curve, Point, bd_rate
-from fewbits.eval.metrics import psnr
+from fewbits.eval.metrics import METRICS
 
-TABLE_EVERY = 20  # every 20th photo is counted for the tables of hyper-latents
+TABLE_EVERY = 40  # every 40th photo, of all sizes together, is counted for the tables of hyper-latents
 SYMBOL_LIMIT = 2047  # symbols further out are counted with this one
-ANCHOR = "avif-psnr"
-
-Points = list[tuple[float, float]]
-"""Bits per pixel and PSNR at each of `VALIDATION_QUALITIES`."""
+ANCHORS_OF = {"psnr": "avif-psnr", "ms_ssim": "avif"}  # what to compare with under a metric
 
 
 def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] = print) -> None:
@@ -49,20 +50,22 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
     model = _ready(config, state["averaged"], state["simulated"])
     networks = ExactNetworks.from_trained(model.entropy_model)
     training, validation = load_photos(data)
-    counts = hyper_latent_counts(model, networks, training[:: 2 * TABLE_EVERY])
+    counts = hyper_latent_counts(model, networks, training[::TABLE_EVERY])
     tables = factorised_tables(*zip(*map(_trimmed, counts), strict=True))
     weights.parent.mkdir(parents=True, exist_ok=True)
     save_weights(weights, model, networks, logistic_scale_tables(table_scales()), tables,
                  {"date": f"{date.today()}", "steps": str(state["step"])})
     report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
-    anchor = anchor_curve(validation)
+    metric = METRIC_OF[state["tune"]]
+    anchor = anchor_curve(validation, metric)
     history = []
     for snapshot in sorted(run.glob("averaged-*.pt"), key=_steps):
-        points = validate(_ready(config, torch.load(snapshot, map_location="cpu"), state["simulated"]), validation)
-        history.append((_steps(snapshot), bd_rate(anchor, _curve(points)).percent))
-        report(f"step {history[-1][0]}: {_signed(history[-1][1])} % against {ANCHOR}")
-    card = ModelCard(f"{date.today()}", f"{len(training) // 2} photos and their halves", state["step"],
-                     validate(model, validation), history)
+        snapped = _ready(config, torch.load(snapshot, map_location="cpu"), state["simulated"])
+        points = validate(snapped, validation, metric)
+        history.append((_steps(snapshot), bd_rate(anchor, _curve(points, metric)).percent))
+        report(f"step {history[-1][0]}: {_signed(history[-1][1])} % against {anchor.codec}")
+    card = ModelCard(f"{date.today()}", f"{len(training) // len(SIZES)} photos", state["start"], state["step"],
+                     state["elapsed"] / 60, metric, validate(model, validation, metric), history)
     weights.with_suffix(".md").write_text(card.text(weights.name))
 
 
@@ -104,21 +107,24 @@ def _trimmed(counts: np.ndarray) -> tuple[np.ndarray, int]:
     return counts[used[0] : used[-1] + 1], int(used[0]) - SYMBOL_LIMIT
 
 
-def anchor_curve(photos: list[Tensor]) -> Curve:
+def anchor_curve(photos: list[Tensor], metric: str) -> Curve:
     """What the anchor does on the photos that `validate` uses, cut alike."""
-    codec, points = ANCHORS[ANCHOR], []
-    images = [p[:, : p.shape[1] // 32 * 32, : p.shape[2] // 32 * 32].permute(1, 2, 0).contiguous().numpy()
-              for p in photos]
+    codec, points = ANCHORS[ANCHORS_OF[metric]], []
+    pixels = [cut(photo).permute(1, 2, 0).contiguous().numpy() for photo in photos]
     for setting in codec.settings:
-        files = [codec.encode(Image(pixels), setting) for pixels in images]
-        rates = [8 * len(f) / (i.shape[0] * i.shape[1]) for f, i in zip(files, images, strict=True)]
-        psnrs = [psnr(i, codec.decode(f).rgb()) for f, i in zip(files, images, strict=True)]
-        points.append(Point(setting, float(np.mean(rates)), float(np.mean(psnrs))))
-    return Curve(ANCHOR, "psnr", tuple(sorted(points, key=lambda p: p.rate)))
+        rates, values = [], []
+        for source in pixels:
+            data = codec.encode(Image(source), setting)
+            value = METRICS[metric].compute(source, codec.decode(data).rgb())
+            if value is not None:
+                rates.append(8 * len(data) / (source.shape[0] * source.shape[1]))
+                values.append(value)
+        points.append(Point(setting, float(np.mean(rates)), float(np.mean(values))))
+    return Curve(codec.name, metric, tuple(sorted(points, key=lambda p: p.rate)))
 
 
-def _curve(points: Points) -> Curve:
-    return Curve("hyperprior", "psnr", tuple(Point(q, *p) for q, p in zip(VALIDATION_QUALITIES, points, strict=True)))
+def _curve(points: Points, metric: str) -> Curve:
+    return Curve("hyperprior", metric, tuple(Point(q, *p) for q, p in zip(VALIDATION_QUALITIES, points, strict=True)))
 
 
 def _steps(snapshot: Path) -> int:
@@ -135,38 +141,47 @@ class ModelCard:
     """What a reader should know about trained weights.
 
     Attributes:
+        start: the weights that training went on from; None if from none.
+        minutes: that training took.
         points: of the finished model on the validation photos.
         history: steps, and difference in rate against the anchor on the validation photos, in percent.
     """
 
     date: str
     data: str
+    start: str | None
     steps: int
+    minutes: float
+    metric: str
     points: Points
     history: list[tuple[int, float | None]]
 
     def text(self, name: str) -> str:
         """The card in Markdown."""
-        points = "\n".join(f"| {quality:g} | {rate:.3f} | {psnr:.2f} |"
-                           for quality, (rate, psnr) in zip(VALIDATION_QUALITIES, self.points, strict=True))
+        digits = 2 if self.metric == "psnr" else 4
+        points = "\n".join(f"| {quality:g} | {rate:.3f} | {value:.{digits}f} |"
+                           for quality, (rate, value) in zip(VALIDATION_QUALITIES, self.points, strict=True))
         history = "\n".join(f"| {steps} | {_signed(percent)} |"
                             for steps, percent in self.history)
+        sizes = ", ".join(f"{size:g}" for size in SIZES)
         return f"""# {name}
 
 Weights of the image codec `hyperprior`, made by `fewbits train hyperprior`.
 
 - Date: {self.date}
-- Data: {self.data}; every {VALIDATION_EVERY}th photo kept out for validation
-- Steps: {self.steps}
+- Data: {self.data}, at {sizes} of their size; every {VALIDATION_EVERY}th photo kept out for validation
+- Start: {self.start or "the lapped transform alone"}
+- Steps: {self.steps}, in {self.minutes:.0f} minutes
 
 On the validation photos, with the model's own estimate of the rate:
 
-| quality | bits per pixel | PSNR (dB) |
+| quality | bits per pixel | {self.metric} |
 |---|---|---|
 {points}
 
-What training bought, as the mean difference in rate (BD-rate, RGB PSNR) against `{ANCHOR}`. Snapshots of the averaged
-weights; the learning rate falls to 0 at the end only, so that earlier rows would be better had they been the end.
+What training bought, as the mean difference in rate (BD-rate under {self.metric}) against `{ANCHORS_OF[self.metric]}`.
+Snapshots of the averaged weights; the learning rate falls to 0 at the end only, so that earlier rows would be better
+had they been the end.
 
 | steps | BD-rate (%) |
 |---|---|

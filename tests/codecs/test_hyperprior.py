@@ -13,10 +13,12 @@ from PIL import Image as PillowImage
 from fewbits.codecs import files
 from fewbits.codecs.codec import Target
 from fewbits.codecs.image.hyperprior import codec as codec_module
+from fewbits.codecs.image.hyperprior.weights import load_weights
 from fewbits.codecs.media import Image
+from fewbits.codecs.weights import identity_of
 from fewbits.errors import DamagedError, InputError, LimitError, StreamError, WeightsError
 from fewbits.eval.anchors import ANCHORS
-from fewbits.eval.metrics import psnr
+from fewbits.eval.metrics import ms_ssim, psnr
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -125,9 +127,26 @@ def test_targets_that_cannot_be_met_are_reported(photo):
     assert "cannot be reached" in files.encode(Image(photo), target=Target(psnr=70)).notices[0]
 
 
-def test_another_tuning_is_reported(smooth):
-    notices = files.encode(Image(smooth(8, 8)), target=Target(tune="msssim")).notices
-    assert len(notices) == 1 and "one set of weights, for PSNR" in notices[0]
+def test_tuned_for_ms_ssim(photo):
+    """Fewer bytes for a better MS-SSIM; the header says which weights the file is for."""
+    encoded, decoded = coded(photo, 50)
+    tuned = files.encode(Image(photo), target=Target(quality=54, tune="msssim"))
+    assert len(tuned.data) < 0.9 * len(encoded.data)
+    assert ms_ssim(photo, files.decode(tuned.data).media.pixels) > ms_ssim(photo, decoded.pixels)
+    assert files.info(tuned.data)["weights"] == identity_of(codec_module.MSSSIM_WEIGHTS).hex()
+
+
+@pytest.mark.parametrize("quality", [20.0, 80.0])
+def test_weights_that_are_trained_on_are_those_that_are_shipped(photo, quality):
+    """Turned back into trainable networks, they give the rate of the files and the pictures in them."""
+    encoded, decoded = coded(photo, quality)
+    model = load_weights(codec_module.WEIGHTS, "cpu").trainable().eval()
+    image = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        again, bits = model(image, torch.tensor([quality]))
+    assert bits.item() == pytest.approx(encoded.estimate_bits, rel=0.01)
+    pixels = (again[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    assert psnr(pixels, photo) == pytest.approx(psnr(decoded.pixels, photo), abs=0.05)
 
 
 def test_unknown_codec_is_an_input_error(smooth):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import CONTEXT_LIMIT, PASSES
+from fewbits.codecs.image.hyperprior.entropy_model import CONTEXT_LIMIT, PASSES, EntropyModel
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
 from fewbits.codecs.image.hyperprior.lapped import lapped_basis
 from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
@@ -76,6 +76,26 @@ def test_integer_networks_equal_their_simulation(model):
             assert torch.equal(mean * 2**MEAN_FRACTION, integer_mean.double())
             assert torch.equal(scale, integer_scale.double())
             assert integer_mean.std() > 0.5
+
+
+def test_integer_networks_become_trainable_again(model):
+    """What is trained from there begins with the same integers."""
+    exact = ExactNetworks.from_trained(model.entropy_model)
+    again = EntropyModel(model.config)
+    exact.into_trainable(again)
+    assert again.simulated
+    levels = level_integers(2**LEVEL_FRACTION + 50, 8)
+    hyper_latents = torch.randint(-40, 41, (1, 8, 4, 6), generator=torch.Generator().manual_seed(2)).float()
+    latents = torch.randint(-3000, 3000, (1, 192, 16, 24), generator=torch.Generator().manual_seed(3)).float()
+    back = ExactNetworks.from_trained(again)
+    features = exact.features(hyper_latents, levels)
+    assert torch.equal(back.features(hyper_latents, levels), features)
+    for step, old, new in zip(PASSES, exact.passes, back.passes, strict=True):
+        known = as_context(latents[:, : 32 if step.low else 192], CONTEXT_LIMIT)
+        for expected, value in zip(old(known, features, levels, step.phases), new(known, features, levels, step.phases),
+                                   strict=True):
+            assert (value - expected).abs().max() <= 1  # weights may be halved, and rounded for it
+            assert (value == expected).float().mean() > 0.99
 
 
 def test_level_weights_interpolate_between_two_levels():

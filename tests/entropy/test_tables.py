@@ -191,3 +191,12 @@ def test_unshifted_laplace_tables_are_the_zero_mean_ones() -> None:
 def test_shifts_beyond_a_step_are_refused(shift: float) -> None:
     with pytest.raises(ValueError, match="a centre must be"):
         shifted_laplace_tables(np.ones(1), np.array([shift]))
+
+
+def test_moments_are_those_of_the_distribution():
+    scales = np.array([0.5, 3.0, 20.0])
+    mean, deviation = logistic_scale_tables(scales).moments()
+    assert np.allclose(mean, 0, atol=1e-3)
+    assert np.allclose(deviation, np.sqrt(scales**2 * np.pi**2 / 3 + 1 / 12), rtol=0.01)
+    mean, _ = SymbolTables.from_frequencies([np.array([TOTAL - 2, 1, 1])], [7]).moments()
+    assert np.allclose(mean, 7, atol=1e-6)

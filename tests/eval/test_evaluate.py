@@ -118,6 +118,18 @@ def test_every_codec_of_fewbits_and_every_anchor_is_available(stand_in):
     assert available()[:2] == ["stand-in", "jpeg"]
 
 
+def test_a_codec_of_fewbits_can_be_tuned_for_ms_ssim(pictures, stand_in, monkeypatch):
+    import fewbits.codecs
+
+    files, tunes = fewbits.codecs.files, []
+    encode = files.encode
+    monkeypatch.setattr(files, "encode", lambda media, codec, target: (tunes.append((codec, target.tune)),
+                                                                       encode(media, codec, target))[1])
+    result = evaluate([pictures / "a.png"], [(stand_in, [50]), (f"{stand_in}-msssim", [50])])
+    assert {("stand-in", "psnr"), ("stand-in", "msssim")} == set(tunes)
+    assert [record["codec"] for record in result["records"]] == ["stand-in", "stand-in-msssim"]
+
+
 def test_a_codec_that_returns_another_size_is_an_error(pictures, stand_in, monkeypatch):
     import fewbits.codecs
 

@@ -28,6 +28,7 @@ from fewbits.errors import DamagedError
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "hyperprior.safetensors"
 CIRCUIT = WEIGHTS.with_name("hyperprior-circuit.safetensors")
+MSSSIM_WEIGHTS = WEIGHTS.with_name("hyperprior-msssim.safetensors")
 CIRCUIT_EFFORT = 6  # from which on latents are coded with the circuit
 BLOCK = HyperpriorConfig.BLOCK
 TILE = 128  # latents on a side: 1024 pixels
@@ -63,14 +64,23 @@ class HyperpriorCodec(Codec[Image]):
     def _with_circuit(self) -> Self:
         return type(self)(self.device, self.weights_path, CIRCUIT)
 
+    @cached_property
+    def _for_msssim(self) -> Self:
+        return type(self)(self.device, MSSSIM_WEIGHTS)
+
     def for_media(self, media: Image, target: Target) -> Self:
-        """With the circuit from effort 6 on; see `Codec.for_media`."""
+        """With the weights tuned for MS-SSIM, if that is the target, else with the circuit from effort 6 on; see
+        `Codec.for_media`."""
+        if target.tune == "msssim":
+            return self._for_msssim
         return self if target.effort < CIRCUIT_EFFORT else self._with_circuit
 
     def for_weights(self, identity: bytes) -> Self:
-        """With the circuit, if the file names that; see `Codec.for_weights`."""
-        if self.circuit_path is None and identity != self.weights_id and identity == self._with_circuit.weights_id:
-            return self._with_circuit
+        """With the circuit or the weights tuned for MS-SSIM, if the file names those; see `Codec.for_weights`."""
+        if self.weights_path == WEIGHTS and self.circuit_path is None and identity != self.weights_id:
+            for other in (self._with_circuit, self._for_msssim):
+                if identity == other.weights_id:
+                    return other
         return super().for_weights(identity)
 
     @torch.inference_mode()
@@ -79,8 +89,6 @@ class HyperpriorCodec(Codec[Image]):
         notices = []
         if media.bits == 16:
             notices.append(ROUNDED)
-        if target.tune != "psnr":
-            notices.append("hyperprior has one set of weights, for PSNR: it cannot be tuned.")
         alpha = [encode_alpha(media.pixels[..., -1])] if media.channels in (2, 4) else []
         picture = Picture(self._weights, self.device, media)
         code, notice = self._choose(picture, target, sum(map(len, alpha)), progress)
@@ -172,7 +180,7 @@ class HyperpriorCodec(Codec[Image]):
         return (found, None) if found is not None else (0, "The size cannot be reached; this is the smallest file.")
 
 
-_load_weights = lru_cache(maxsize=2)(load_weights)  # shared by the codec with and without the circuit
+_load_weights = lru_cache(maxsize=3)(load_weights)  # shared by the codec with and without the circuit
 
 
 def _trying(code: int) -> str:

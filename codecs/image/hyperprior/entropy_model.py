@@ -22,6 +22,7 @@ MEAN_LIMIT = 2**15 - 1
 CONTEXT_LIMIT = 2**12 - 1  # of decoded latents as the context networks see them
 HYPER_LIMIT = 255  # of hyper-latents and of the hyper-decoder's activations
 ACTIVATION_LIMIT = 4095  # of the passes' activations
+HYPER_SCALE_LOW = 0.05  # least scale of a hyper-latent's distribution
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ class EntropyModel(nn.Module):
         z = self.hyper_latents(latents, input_scale, level_weights).float()
         z_mean = (level_weights @ self.hyper_mean)[:, :, None, None]
         z_scale = (level_weights @ self.hyper_log_scale).exp()[:, :, None, None]
-        bits = logistic_bits(self._noisy(z) - z_mean, z_scale + 0.05).sum([1, 2, 3])
+        bits = logistic_bits(self._noisy(z) - z_mean, z_scale + HYPER_SCALE_LOW).sum([1, 2, 3])
         features, feature_format = self.hyper_features(round_through(z), level_weights)
 
         decoded = torch.zeros_like(latents)

@@ -39,6 +39,19 @@ class ExactPass:
         return cls(network.spatial.to_exact(network.latent_format), hidden,
                    network.mean.to_exact(x), network.scale.to_exact(x))
 
+    def into_trainable(self, network: PassNetwork, features: FixedPoint) -> None:
+        """Inverse of `from_trained`. Raises `ValueError` if the network has another shape."""
+        network.spatial.take_exact(self.spatial, network.latent_format)
+        context = network.spatial.output_format.joined(features, network.level_format)
+        x = context
+        for trainable, layer in zip(network.hidden, self.hidden, strict=True):
+            trainable.take_exact(layer, x)
+            x = trainable.output_format
+        if network.skip:
+            x = x.joined(context)
+        network.mean.take_exact(self.mean, x)
+        network.scale.take_exact(self.scale, x)
+
     def layers(self) -> dict[str, ExactLayer]:
         """Every layer under the name it is stored with."""
         hidden = {f"hidden.{i}": layer for i, layer in enumerate(self.hidden)}
@@ -73,6 +86,20 @@ class ExactNetworks:
             layers.append(layer.to_exact(x))
             x = layer.output_format
         return cls(layers, [ExactPass.from_trained(network, x) for network in model.passes])
+
+    def into_trainable(self, model: EntropyModel) -> None:
+        """Gives an entropy model parameters whose integer form this is, and has it simulate that.
+
+        Raises:
+            ValueError: if the model has another shape.
+        """
+        x = model.hyper_decoder.input_format
+        for trainable, layer in zip(model.hyper_decoder.layers, self.hyper_decoder, strict=True):
+            trainable.take_exact(layer, x)
+            x = trainable.output_format
+        for network, step in zip(model.passes, self.passes, strict=True):
+            step.into_trainable(network, x)
+        model.simulated = True
 
     def to_tensors(self) -> dict[str, Tensor]:
         """All layers as named tensors for the weights file."""

@@ -1,5 +1,6 @@
 """The weights file: float transforms, integer networks and integer tables in one safetensors file."""
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
+from fewbits.codecs.image.hyperprior.entropy_model import HYPER_SCALE_LOW
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
 from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder
 from fewbits.codecs.image.hyperprior.model import HyperpriorModel
@@ -49,6 +51,18 @@ class Weights:
         prior = CircuitPrior(circuit, coder.latent_tables)
         return replace(self, coder=LatentCoder(coder.config, coder.networks, coder.latent_tables, coder.hyper_tables,
                                                prior))
+
+    def trainable(self) -> HyperpriorModel:
+        """The whole model with its integer networks turned back into trainable ones, which it simulates."""
+        model = deepcopy(self.model)
+        self.coder.networks.into_trainable(model.entropy_model)
+        levels = model.config.levels
+        mean, deviation = (x.reshape(levels, -1) for x in self.coder.hyper_tables.moments())
+        with torch.no_grad():
+            model.entropy_model.hyper_mean.copy_(torch.from_numpy(mean))
+            scale = (torch.from_numpy(deviation) * 3**0.5 / torch.pi - HYPER_SCALE_LOW).clamp(min=HYPER_SCALE_LOW)
+            model.entropy_model.hyper_log_scale.copy_(scale.log())
+        return model
 
 
 def save_weights(path: Path, model: HyperpriorModel, networks: ExactNetworks, latent_tables: SymbolTables,
