@@ -123,8 +123,8 @@ def test_a_codec_of_fewbits_can_be_tuned_for_ms_ssim(pictures, stand_in, monkeyp
 
     files, tunes = fewbits.codecs.files, []
     encode = files.encode
-    monkeypatch.setattr(files, "encode", lambda media, codec, target: (tunes.append((codec, target.tune)),
-                                                                       encode(media, codec, target))[1])
+    monkeypatch.setattr(files, "encode", lambda media, codec, target, progress: (
+        tunes.append((codec, target.tune)), encode(media, codec, target, progress))[1])
     result = evaluate([pictures / "a.png"], [(stand_in, [50]), (f"{stand_in}-msssim", [50])])
     assert {("stand-in", "psnr"), ("stand-in", "msssim")} == set(tunes)
     assert [record["codec"] for record in result["records"]] == ["stand-in", "stand-in-msssim"]
