@@ -1,4 +1,4 @@
-"""fewbits: images and sounds as real files of few bits, and back.
+"""fewbits: pictures, films and sounds as real files of few bits, and back.
 
     import fewbits
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fewbits.apps import samples
 from fewbits.codecs import files
@@ -91,9 +92,16 @@ def test_latents_are_the_same_everywhere(
 @CODECS
 def test_coding_is_many_times_faster_than_sound(voice: Audio, codec: str) -> None:
     coded(voice, codec, quality=50)
-    began = time.process_time()
-    coded(voice, codec, quality=50)
-    assert time.process_time() - began < voice.seconds  # both ways; the aim is a tenth of that, on a quiet machine
+    threads, taken = torch.get_num_threads(), []
+    torch.set_num_threads(1)  # several wait for each other in loops, which counts where other programs run
+    try:
+        for _ in range(3):
+            began = time.process_time()
+            coded(voice, codec, quality=50)
+            taken.append(time.process_time() - began)
+    finally:
+        torch.set_num_threads(threads)
+    assert min(taken) < voice.seconds  # both ways; the aim is a tenth of that, on a quiet machine
 
 
 @CODECS
