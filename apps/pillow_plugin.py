@@ -7,15 +7,13 @@ from PIL import ImageFile
 
 from fewbits.codecs import kinds, registry
 from fewbits.codecs.codec import Target
-from fewbits.codecs.media import Image
-from fewbits.entropy.container import Header, read_header
+from fewbits.codecs.media import CHANNEL_MODES, Image
+from fewbits.entropy.container import MAGIC, Header, read_header
 from fewbits.errors import FewbitsError, StreamError, TruncatedError
 
 FORMAT = "FWB"
-START = b"FWB"
 HEADER_BYTES = 1024  # that are read at first; headers of pictures with many tiles are longer
 TARGET_OPTIONS = ("quality", "bits_per_pixel", "size", "psnr", "effort", "tune")
-MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _EXIF_START = b"Exif\x00\x00"  # which Pillow puts before EXIF
 
 
@@ -33,7 +31,7 @@ class FwbImageFile(ImageFile.ImageFile):
             raise OSError(str(error)) from None
         if header.kind != "image":
             raise SyntaxError("not a picture")  # so that Pillow says that it does not know such files
-        self._mode = "I;16" if shape["bits"] == 16 else MODES[shape["channels"]]
+        self._mode = "I;16" if shape["bits"] == 16 else CHANNEL_MODES[shape["channels"]]
         self._size = shape["width"], shape["height"]
         self.info["codec"] = registry.entry_of_number(header.codec).name
         # pixels come in one piece, once they are asked for
@@ -113,7 +111,7 @@ def save(picture: PillowImage.Image, file: IO[bytes], name: str | bytes) -> None
 
 def register() -> None:
     """Makes Pillow know `.fwb` files; does no harm where it has been done before."""
-    PillowImage.register_open(FORMAT, FwbImageFile, lambda start: start.startswith(START))
+    PillowImage.register_open(FORMAT, FwbImageFile, lambda start: start.startswith(MAGIC))
     PillowImage.register_save(FORMAT, save)
     PillowImage.register_extension(FORMAT, ".fwb")
     PillowImage.register_mime(FORMAT, "image/x-fewbits")

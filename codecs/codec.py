@@ -18,6 +18,11 @@ def no_progress(share: float, what: str) -> None:
     """The progress callback for those who do not watch."""
 
 
+def part_of(progress: Progress, number: int, count: int, name: str) -> Progress:
+    """The callback for item `number` of `count`, as a part of the whole's progress."""
+    return lambda share, what: progress((number + share) / count, f"{name}: {what}")
+
+
 @dataclass(frozen=True)
 class Target:
     """What the encoder should aim at: at most one of the aims, and how hard to try.

@@ -23,6 +23,7 @@ from fewbits.entropy.deflate import deflate, inflate
 from fewbits.errors import DamagedError, FewbitsError, InputError, StreamError
 
 MAX_EXTRA = 1 << 24  # bytes of a colour profile, and of EXIF
+_EXTRAS = (("profile", "icc_profile", "colour profile"), ("exif", "exif", "EXIF"))  # their flag, name and words
 COPY, NO_SOUND = "copy", "none"  # what becomes of the sound of a film, where it is not coded
 
 
@@ -209,7 +210,7 @@ def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_
                    weights=weights)
     media = parsed.codec.decode(parsed.stream, parsed.shape, progress)
     if isinstance(media, Image):
-        media = Image(media.pixels, parsed.profile, parsed.exif)
+        media = Image(media.pixels, **parsed.extras)
     if isinstance(media, Video):
         media = media.with_sound(parsed.sound)
     return Decoded(media, parsed.damaged, parsed.sections)
@@ -337,7 +338,7 @@ class Parsed:
     Attributes:
         codec: the codec that made it.
         stream, shape: arguments for `Codec.decode`.
-        profile, exif: the colour profile and EXIF of a picture.
+        extras: of a picture, as of `extras_of`.
         sound: the sound of a film.
         damaged: numbers of the damaged sections.
         sections: how many sections the file has.
@@ -346,8 +347,7 @@ class Parsed:
     codec: Codec[Any]
     stream: Stream
     shape: dict[str, int]
-    profile: bytes | None
-    exif: bytes | None
+    extras: dict[str, bytes]
     sound: SoundTrack | None
     damaged: list[int]
     sections: int
@@ -368,41 +368,38 @@ def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_p
         raise DamagedError(f"The file says {box.header.kind}, but its codec {entry.name} is for {entry.kind}.")
     codec = registry.create(entry.name, device, weights).for_weights(box.header.weights)
     sections = [box.section(i) if section.intact else None for i, section in enumerate(box.sections)]
-    if len(sections) < sum(shape.get(name, 0) for name in ("profile", "exif", "sound")):
+    first = sum(shape.get(name, 0) for name in ("profile", "exif", "sound"))  # of the codec's own sections
+    if len(sections) < first:
         raise DamagedError("The file lacks sections that its header speaks of.")
-    profile = _inflated(sections.pop(0), "colour profile") if shape.get("profile") else None
-    exif = _inflated(sections.pop(0), "EXIF") if shape.get("exif") else None
+    extras = _extras(box, shape)
     try:
-        sound = _sound(sections.pop(0)) if shape.get("sound") else None
+        sound = _sound(sections[0]) if shape.get("sound") else None
     except DamagedError:
         if not allow_damage:
             raise
         sound, damaged = None, [0, *damaged]
-    return Parsed(codec, Stream(box.header.settings, sections), shape, profile, exif, sound, damaged,
+    return Parsed(codec, Stream(box.header.settings, sections[first:]), shape, extras, sound, damaged,
                   len(box.sections))
-
-
-def _inflated(section: bytes | None, what: str) -> bytes | None:
-    """A colour profile or EXIF from its section; None where that was lost."""
-    return None if section is None else inflate(section, MAX_EXTRA, what)
 
 
 def extras_of(data: bytes) -> dict[str, bytes]:
     """The colour profile and the EXIF of a picture, where the file has them and they are intact. Nothing is decoded.
 
     Returns:
-        `icc_profile` and `exif`, as Pillow calls them.
+        `icc_profile` and `exif`, as `Image` and Pillow call them.
 
     Raises:
         StreamError: if the file is wrong.
     """
     box = container.read(data, registry.settings_of_number)
-    shape, extras = kinds.shape_of(box.header), {}
-    flagged = [name for name, flag in (("icc_profile", shape["profile"]), ("exif", shape["exif"])) if flag]
-    for name, (number, section) in zip(flagged, enumerate(box.sections), strict=False):
-        if section.intact:
-            extras[name] = inflate(box.section(number), MAX_EXTRA, name)
-    return extras
+    return _extras(box, kinds.shape_of(box.header))
+
+
+def _extras(box: container.Container, shape: dict[str, int]) -> dict[str, bytes]:
+    """What `extras_of` gives; nothing for media other than pictures."""
+    there = [(name, what) for flag, name, what in _EXTRAS if shape.get(flag)]
+    return {name: inflate(box.section(number), MAX_EXTRA, what)
+            for number, ((name, what), section) in enumerate(zip(there, box.sections, strict=False)) if section.intact}
 
 
 def _sound(section: bytes | None) -> SoundTrack | None:

@@ -16,7 +16,7 @@ MAX_PIXELS = 200_000_000
 """Pictures larger than this are refused unless the caller raises the limit."""
 
 _WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-_CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Image:
 
     def __post_init__(self) -> None:
         p = self.pixels
-        if p.ndim != 3 or p.shape[2] not in _CHANNEL_MODES or 0 in p.shape:
+        if p.ndim != 3 or p.shape[2] not in CHANNEL_MODES or 0 in p.shape:
             raise InputError(f"A picture needs the shape (height, width, 1 to 4 channels), not {p.shape}.")
         if p.dtype not in (np.uint8, np.uint16) or (p.dtype == np.uint16 and p.shape[2] != 1):
             raise InputError(f"A picture needs 8 bits per sample, or 16 for grey; this one has {p.dtype}.")
@@ -129,7 +129,7 @@ class Image:
         if self.bits == 16:
             return PillowImage.fromarray(self.pixels[..., 0])
         return PillowImage.fromarray(self.pixels[..., 0] if self.channels == 1 else self.pixels,
-                                     mode=_CHANNEL_MODES[self.channels])
+                                     mode=CHANNEL_MODES[self.channels])
 
 
 def is_picture(source: str | Path | IO[bytes]) -> bool:

@@ -17,8 +17,13 @@ def stored(model: nn.Module, parts: tuple[str, ...], networks: dict[str, Tensor]
     tensors = {name: value.half().contiguous() for name, value in model.state_dict().items() if name.startswith(parts)}
     tensors |= {name: value.contiguous() for name, value in networks.items()}
     for prefix, part in tables.items():
-        tensors |= {prefix + name: from_numpy(array) for name, array in part.to_arrays().items()}
+        tensors |= arrays_of(prefix, part)
     return tensors
+
+
+def arrays_of(prefix: str, tables: SymbolTables) -> dict[str, Tensor]:
+    """Tables as named tensors."""
+    return {prefix + name: from_numpy(array) for name, array in tables.to_arrays().items()}
 
 
 def load_floats(model: nn.Module, parts: tuple[str, ...], tensors: dict[str, Tensor]) -> None:
@@ -30,6 +35,6 @@ def load_floats(model: nn.Module, parts: tuple[str, ...], tensors: dict[str, Ten
 
 
 def tables_of(prefix: str, tensors: dict[str, Tensor]) -> SymbolTables:
-    """Tables from what `stored` made of them. Raises `KeyError` or `ValueError` for anything else."""
+    """Tables from what `arrays_of` made of them. Raises `KeyError` or `ValueError` for anything else."""
     return SymbolTables.from_arrays({name.removeprefix(prefix): value.numpy() for name, value in tensors.items()
                                      if name.startswith(prefix)})

@@ -33,6 +33,8 @@ class Entry:
     takes_weights: bool = False
 
 
+_OF_NERV = (Field("width", "u8", 0, 31), Field("group", "varint", 1, 1024))
+_OF_SOUND = (Field("quality", "u8", 0, 128), Field("gain", "u8", 0, 255))
 _ENTRIES = (
     Entry(
         name="hyperprior", number=1, kind="image", family="hierarchical", lossless=False,
@@ -61,13 +63,13 @@ _ENTRIES = (
     Entry(
         name="speech", number=5, kind="audio", family="hierarchical", lossless=False,
         about="speech at about 1.5 to 9 kbit/s: networks over an MDCT, exact entropy models, one set of weights",
-        settings=(Field("quality", "u8", 0, 128), Field("gain", "u8", 0, 255)),
+        settings=_OF_SOUND,
         factory="fewbits.codecs.audio.codec:SpeechCodec",
     ),
     Entry(
         name="sound", number=6, kind="audio", family="hierarchical", lossless=False,
         about="music and all other sounds at about 3 to 16 kbit/s a channel: `speech` at 24 kHz, trained for them",
-        settings=(Field("quality", "u8", 0, 128), Field("gain", "u8", 0, 255)),
+        settings=_OF_SOUND,
         factory="fewbits.codecs.audio.codec:GeneralCodec",
     ),
     Entry(
@@ -79,31 +81,31 @@ _ENTRIES = (
     Entry(
         name="speech-live", number=8, kind="audio", family="hierarchical", lossless=False,
         about="speech while it is spoken, heard 0.34 s later: `speech` with networks that see the past alone",
-        settings=(Field("quality", "u8", 0, 128), Field("gain", "u8", 0, 255)),
+        settings=_OF_SOUND,
         factory="fewbits.codecs.audio.codec:LiveSpeechCodec",
     ),
     Entry(
         name="nerv", number=9, kind="video", family="overfitted", lossless=False,
         about="films, minutes to encode, fast to decode: a small network is fitted to each group of frames",
-        settings=(Field("width", "u8", 0, 31), Field("group", "varint", 1, 1024)),
+        settings=_OF_NERV,
         factory="fewbits.codecs.video.nerv.codec:NervCodec",
     ),
     Entry(
         name="hnerv", number=10, kind="video", family="overfitted", lossless=False,
         about="HNeRV as it was published, rounded to 8 bits after training: what to compare `nerv` with",
-        settings=(Field("width", "u8", 0, 31), Field("group", "varint", 1, 1024)),
+        settings=_OF_NERV,
         factory="fewbits.codecs.video.nerv.codec:HnervCodec",
     ),
     Entry(
         name="nerv++", number=11, kind="video", family="overfitted", lossless=False,
         about="the network of NERV++, trained with its rate: what to compare `nerv` with",
-        settings=(Field("width", "u8", 0, 31), Field("group", "varint", 1, 1024)),
+        settings=_OF_NERV,
         factory="fewbits.codecs.video.nerv.codec:NervPlusCodec",
     ),
     Entry(
         name="nirvana", number=12, kind="video", family="overfitted", lossless=False,
         about="NIRVANA: networks for some frames each, sent as differences to the one before; to compare `nerv` with",
-        settings=(Field("width", "u8", 0, 31), Field("group", "varint", 1, 1024)),
+        settings=_OF_NERV,
         factory="fewbits.codecs.video.nerv.codec:NirvanaCodec",
     ),
     Entry(

@@ -37,8 +37,8 @@ def laplace_tables(low: str, steps_an_octave: int, count: int) -> SymbolTables:
 def _row(scale: Decimal) -> np.ndarray:
     """Frequencies of -n ... n, and of the escape."""
     beyond = [(Decimal("-0.5") / scale).exp() / 2]  # 1/2, 3/2, ... steps above the centre
-    ratio = (-1 / scale).exp()
-    while 2 * beyond[-1] >= Decimal(TAIL) and len(beyond) <= MAX_REACH:
+    ratio, tail = (-1 / scale).exp(), Decimal(TAIL)
+    while 2 * beyond[-1] >= tail and len(beyond) <= MAX_REACH:
         beyond.append(beyond[-1] * ratio)
     side = [above - further for above, further in pairwise(beyond)]
     shares = [*side[::-1], 1 - 2 * beyond[0], *side, 2 * beyond[-1]]

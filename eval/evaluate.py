@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fewbits.codecs.codec import Progress, no_progress
+from fewbits.codecs.codec import Progress, no_progress, part_of
 from fewbits.codecs.media import Image
 from fewbits.errors import FewbitsError, InputError
 from fewbits.eval.contenders import Contender, entrant
 from fewbits.eval.environment import describe_environment
 from fewbits.eval.metrics import METRICS, USUAL_METRICS, Metric, metric
 from fewbits.eval.sound_metrics import SoundMetric
-from fewbits.eval.trip import part_of
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm")
 _WARM_UP_SIDE = 256

@@ -40,7 +40,12 @@ class Metric:
 
     @property
     def installed(self) -> bool:
-        return self.package is None or find_spec(self.package) is not None
+        return is_installed(self.package)
+
+
+def is_installed(package: str | None) -> bool:
+    """Whether a module of the extra `metrics` is there; True for None."""
+    return package is None or find_spec(package) is not None
 
 
 def psnr(source: np.ndarray, decoded: np.ndarray) -> float:

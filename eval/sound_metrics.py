@@ -11,7 +11,6 @@ import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from statistics import fmean
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 import scipy.fft
 
 from fewbits.codecs.sound import Audio
+from fewbits.eval.metrics import is_installed
 
 _PART = 30  # seconds; PESQ, made for some ten, has room for fifty utterances and does not look whether there are more
 _MEL_SCALES = ((32, 5), (64, 10), (128, 20), (256, 40), (512, 80), (1024, 160), (2048, 320))  # window, bands
@@ -44,7 +44,7 @@ class SoundMetric:
 
     @property
     def installed(self) -> bool:
-        return self.package is None or find_spec(self.package) is not None
+        return is_installed(self.package)
 
 
 def pesq_wb(source: Audio, decoded: Audio) -> float | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import correlate
 
-from fewbits.codecs.codec import Progress, no_progress
+from fewbits.codecs.codec import Progress, no_progress, part_of
 from fewbits.codecs.sound import Audio
 from fewbits.codecs.suffixes import suffixes_of
 from fewbits.errors import FewbitsError, InputError
@@ -16,7 +16,6 @@ from fewbits.eval.contenders import Contender, available, entrant, parse_codec
 from fewbits.eval.environment import describe_environment
 from fewbits.eval.evaluate import expand, missing_packages
 from fewbits.eval.sound_metrics import SOUND_METRICS
-from fewbits.eval.trip import part_of
 
 _LONGEST_DELAY = 0.2  # seconds; AAC has 1024 samples, which are 0.13 at 8 kHz
 _ALIGNED_AT_ONCE = 2**18  # samples

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from fewbits.codecs.codec import Progress
 from fewbits.codecs.video_source import VideoSource
 
 Decoded = TypeVar("Decoded")
@@ -27,11 +26,6 @@ def there_and_back(encode: Callable[[], bytes], decode: Callable[[bytes], Decode
     decoded = decode(data)
     decode_s = time.perf_counter() - start
     return decoded, {"bytes": file.stat().st_size, "encode_s": encode_s, "decode_s": decode_s}
-
-
-def part_of(progress: Progress, done: int, total: int, what: str) -> Progress:
-    """What reports on one of many pieces of work as on a part of all of them."""
-    return lambda share, doing: progress((done + share) / total, f"{what}: {doing}")
 
 
 def read_through(media: object) -> None:

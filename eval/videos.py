@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fewbits.codecs.codec import Progress, no_progress
+from fewbits.codecs.codec import Progress, no_progress, part_of
 from fewbits.codecs.film import MAX_VIDEO_PIXELS, Video
 from fewbits.codecs.sound_track import SoundTrack
 from fewbits.codecs.suffixes import suffixes_of
@@ -18,7 +18,7 @@ from fewbits.eval.contenders import Contender, available, entrant, parse_codec
 from fewbits.eval.environment import describe_environment
 from fewbits.eval.evaluate import expand
 from fewbits.eval.metrics import MS_SSIM_MIN_SIDE
-from fewbits.eval.trip import part_of, read_through
+from fewbits.eval.trip import read_through
 from fewbits.eval.video_metrics import VIDEO_METRICS, ceiling, compare
 
 _WARM_UP_FRAMES, _WARM_UP_SIDE = 2, 128

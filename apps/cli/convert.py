@@ -13,9 +13,9 @@ import typer
 
 from fewbits.apps.cli import paths
 from fewbits.apps.cli.device import Device, check_device
-from fewbits.apps.cli.progress import part_of, progress_bar
+from fewbits.apps.cli.progress import progress_bar
 from fewbits.codecs import registry
-from fewbits.codecs.codec import Progress, Target
+from fewbits.codecs.codec import Progress, Target, part_of
 from fewbits.codecs.suffixes import suffixes_of
 from fewbits.entropy.container import kind_of_start
 from fewbits.errors import FewbitsError, InputError
@@ -145,8 +145,7 @@ def decode(
         pixels, samples = _limits(kind, max_pixels, max_samples)
         if kind != "video" and (frames, fps) != (None, None):
             raise InputError(f"{job.source_name} holds no film, of which frames could be chosen.")
-        if weights is not None and kind not in (None, "image"):
-            raise InputError(f"{job.source_name} holds no picture, for which weights could be given.")
+        refuse_weights(weights, kind, job.source_name)
         if only is not None:
             _write(files.decode_one(data, only, max_pixels=pixels), job, overwrite)
             return
@@ -164,6 +163,12 @@ def decode(
             _say(f"{job.source_name}: {len(made.damaged)} of {made.sections} sections are damaged and blank.")
 
     _run(jobs, one, overwrite)
+
+
+def refuse_weights(weights: Path | None, kind: str | None, name: str) -> None:
+    """Raises `InputError` where weights are given for a file of a kind that has no codec that takes them."""
+    if weights is not None and kind not in (None, "image"):
+        raise InputError(f"{name} holds no picture, for which weights could be given.")
 
 
 def _limits(kind: str | None, max_pixels: int | None, max_samples: int | None) -> tuple[int, int]:

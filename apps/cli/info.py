@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fewbits.apps.cli import paths
-from fewbits.apps.cli.convert import Weights
+from fewbits.apps.cli.convert import Weights, refuse_weights
 from fewbits.apps.cli.progress import progress_bar
 from fewbits.entropy.container import kind_of_start
 from fewbits.errors import InputError
@@ -93,9 +93,9 @@ def verify(
     from fewbits.codecs import files
 
     data = paths.read_bytes(file)
-    if weights is not None and kind_of_start(data) not in (None, "image"):
-        raise InputError(f"{file} holds no picture, for which weights could be given.")
-    if kind_of_start(data) == "video":
+    kind = kind_of_start(data)
+    refuse_weights(weights, kind, str(file))
+    if kind == "video":
         _verify_film(data, file, against)
         return
     with progress_bar() as progress:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fewbits.apps.cli import paths
-from fewbits.apps.cli.progress import part_of, progress_bar
+from fewbits.apps.cli.progress import progress_bar
+from fewbits.codecs.codec import Progress, part_of
 from fewbits.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fewbits.codecs.codec import Progress
     from fewbits.eval.crops import CropRow
     from fewbits.eval.curves import BDRow
 

@@ -54,8 +54,3 @@ def progress_bar() -> Iterator[Progress]:
         yield bar
     finally:
         bar.close()
-
-
-def part_of(progress: Progress, number: int, count: int, name: str) -> Progress:
-    """The callback for item `number` of `count`, as a part of the whole's progress."""
-    return lambda share, what: progress((number + share) / count, f"{name}: {what}")

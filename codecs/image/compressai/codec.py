@@ -17,12 +17,12 @@ from fewbits.codecs.image.alpha import encode_alpha
 from fewbits.codecs.image.compressai.config import CompressaiConfig
 from fewbits.codecs.image.compressai.latent_coder import FactorisedLatents
 from fewbits.codecs.image.compressai.weights import Weights, load_weights
-from fewbits.codecs.image.layout import ROUNDED, finished
+from fewbits.codecs.image.layout import ROUNDED, blank_samples, check_sections, finished, put
 from fewbits.codecs.image.tiles import tiles
 from fewbits.codecs.media import Image
 from fewbits.codecs.spans import Span
 from fewbits.codecs.weights import identity_of
-from fewbits.errors import DamagedError, InputError, WeightsError
+from fewbits.errors import InputError, WeightsError
 
 BLOCK = CompressaiConfig.BLOCK
 TILE = 64  # latents on a side: 1024 pixels
@@ -91,18 +91,13 @@ class CompressaiCodec(Codec[Image]):
     def decode(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Image:
         """Decodes a picture; see `Codec.decode`. A damaged tile is grey, damaged opacity is opaque."""
         latents = self.latents(stream, shape, progress)
-        grey = shape["channels"] <= 2
-        samples = np.empty((shape["height"], shape["width"], 1 if grey else 3), np.uint8)
+        samples = blank_samples(shape)
         cut = list(tiles(*_grid(shape["height"], shape["width"]), TILE, HALO))
         for number, (rows, columns) in enumerate(cut):
             pixels = self._pixels_of(latents[:, rows.outer, columns.outer], rows, columns)
             if stream.sections[number] is None:
                 pixels = torch.full_like(pixels, GREY)
-            if grey:
-                pixels = pixels.mean(0, keepdim=True)
-            part = (pixels * 255).round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-            target = samples[_in_pixels(rows), _in_pixels(columns)]
-            target[:] = part[: target.shape[0], : target.shape[1]]
+            put(samples, pixels, rows.start * BLOCK, columns.start * BLOCK)
             progress(0.5 + 0.5 * (number + 1) / len(cut), "reconstructing")
         return finished(samples, stream, shape)
 
@@ -117,9 +112,7 @@ class CompressaiCodec(Codec[Image]):
         """
         rows, columns = _grid(shape["height"], shape["width"])
         cut = list(tiles(rows, columns, TILE, HALO))
-        needed = len(cut) + (shape["channels"] in (2, 4))
-        if len(stream.sections) != needed:
-            raise DamagedError(f"The picture needs {needed} sections, the file has {len(stream.sections)}.")
+        check_sections(stream, shape, len(cut))
         latents = torch.zeros(self._weights.config.latents, rows, columns)
         for number, ((down, across), section) in enumerate(zip(cut, stream.sections, strict=False)):
             if section is not None:
@@ -131,7 +124,7 @@ class CompressaiCodec(Codec[Image]):
     def _latents_of(self, rgb: np.ndarray, rows: Span, columns: Span) -> Tensor:
         """Latents (1, M, h, w) of a tile of a picture (H, W, 3), which goes on beyond its last row and column with
         copies of these."""
-        part = rgb[_in_pixels(rows, outer=True), _in_pixels(columns, outer=True)]
+        part = rgb[_times_block(rows.outer), _times_block(columns.outer)]
         below, beside = -part.shape[0] % BLOCK, -part.shape[1] % BLOCK
         part = np.pad(part, ((0, below), (0, beside), (0, 0)), mode="edge")
         image = torch.from_numpy(part).to(self.device).permute(2, 0, 1)[None].float() / 255
@@ -154,10 +147,6 @@ class CompressaiCodec(Codec[Image]):
 def _grid(height: int, width: int) -> tuple[int, int]:
     """Rows and columns of latents."""
     return -(-height // BLOCK), -(-width // BLOCK)
-
-
-def _in_pixels(span: Span, outer: bool = False) -> slice:
-    return _times_block(span.outer if outer else span.core)
 
 
 def _times_block(latents: slice) -> slice:

@@ -7,14 +7,13 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, from_numpy
+from torch import Tensor
 
 from fewbits.codecs.image.compressai.config import CompressaiConfig
 from fewbits.codecs.image.compressai.hyper_decoder import ExactHyperDecoder
 from fewbits.codecs.image.compressai.latent_coder import FactorisedLatents, HyperpriorLatents
 from fewbits.codecs.image.compressai.transforms import Transforms
-from fewbits.codecs.model_weights import tables_of
-from fewbits.entropy.tables import SymbolTables
+from fewbits.codecs.model_weights import arrays_of, tables_of
 from fewbits.errors import WeightsError
 
 TRANSFORMS, TABLES, SCALE_TABLES = "transforms.", "tables.", "scale_tables."
@@ -42,11 +41,11 @@ class Weights:
         tensors = {CONFIG: torch.tensor(astuple(self.config))}
         tensors |= {TRANSFORMS + name: value for name, value in self.transforms.state_dict().items()}
         if isinstance(self.coder, FactorisedLatents):
-            tensors |= {MEDIANS: self.coder.medians, **_arrays_of(TABLES, self.coder.tables)}
+            tensors |= {MEDIANS: self.coder.medians, **arrays_of(TABLES, self.coder.tables)}
         else:
             tensors |= {MEDIANS: self.coder.hyper_medians, THRESHOLDS: self.coder.thresholds,
-                        **_arrays_of(TABLES, self.coder.hyper_tables),
-                        **_arrays_of(SCALE_TABLES, self.coder.scale_tables), **self.coder.hyper_decoder.to_tensors()}
+                        **arrays_of(TABLES, self.coder.hyper_tables),
+                        **arrays_of(SCALE_TABLES, self.coder.scale_tables), **self.coder.hyper_decoder.to_tensors()}
         save_file({name: value.detach().contiguous() for name, value in tensors.items()}, path)
 
 
@@ -74,7 +73,3 @@ def _coder_in(tensors: dict[str, Tensor], config: CompressaiConfig) -> LatentCod
         return FactorisedLatents(tables, medians)
     return HyperpriorLatents(config, tables, medians, ExactHyperDecoder.from_tensors(tensors, config),
                              tables_of(SCALE_TABLES, tensors), tensors[THRESHOLDS])
-
-
-def _arrays_of(prefix: str, tables: SymbolTables) -> dict[str, Tensor]:
-    return {prefix + name: from_numpy(array) for name, array in tables.to_arrays().items()}

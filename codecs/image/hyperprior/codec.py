@@ -16,7 +16,7 @@ from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.latent_coder import Group
 from fewbits.codecs.image.hyperprior.transforms import OVERLAP, Sides
 from fewbits.codecs.image.hyperprior.weights import Weights, load_weights
-from fewbits.codecs.image.layout import ROUNDED, finished
+from fewbits.codecs.image.layout import ROUNDED, blank_samples, check_sections, finished, put
 from fewbits.codecs.image.tiles import tiles
 from fewbits.codecs.latents import UNIT
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
@@ -24,7 +24,6 @@ from fewbits.codecs.media import Image
 from fewbits.codecs.search import highest_within
 from fewbits.codecs.spans import Span
 from fewbits.codecs.weights import identity_of
-from fewbits.errors import DamagedError
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "hyperprior.safetensors"
 CIRCUIT = WEIGHTS.with_name("hyperprior-circuit.safetensors")
@@ -121,9 +120,7 @@ class HyperpriorCodec(Codec[Image]):
         """
         rows, columns = _grid(shape)
         cut = list(tiles(rows, columns, TILE, HALO))
-        needed = len(cut) + (shape["channels"] in (2, 4))
-        if len(stream.sections) != needed:
-            raise DamagedError(f"The picture needs {needed} sections, the file has {len(stream.sections)}.")
+        check_sections(stream, shape, len(cut))
         latents = torch.zeros(HyperpriorConfig.LATENTS, rows, columns, dtype=torch.int16)
         for number, ((down, across), section) in enumerate(zip(cut, stream.sections, strict=False)):
             if section is not None:
@@ -134,18 +131,12 @@ class HyperpriorCodec(Codec[Image]):
 
     def _synthesise(self, latents: Tensor, code: int, shape: dict[str, int], progress: Progress) -> np.ndarray:
         """Samples (H, W, 1 or 3) tile by tile, each tile seeing its neighbours' latents, so that there are no seams."""
-        grey = shape["channels"] <= 2
-        samples = np.empty((shape["height"], shape["width"], 1 if grey else 3), np.uint8)
+        samples = blank_samples(shape)
         transform = _Transform(self._weights, self.device, code)
         cut = list(tiles(*_grid(shape), TILE, HALO))
         for number, (rows, columns) in enumerate(cut):
             pixels = transform.pixels(latents[:, rows.outer, columns.outer], rows, columns)
-            if grey:
-                pixels = pixels.mean(0, keepdim=True)
-            part = (pixels * 255).round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-            top, left = rows.start * BLOCK, columns.start * BLOCK
-            target = samples[top : top + part.shape[0], left : left + part.shape[1]]
-            target[:] = part[: target.shape[0], : target.shape[1]]
+            put(samples, pixels, rows.start * BLOCK, columns.start * BLOCK)
             progress(0.5 + 0.5 * (number + 1) / len(cut), "reconstructing")
         return samples
 

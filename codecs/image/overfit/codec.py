@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
 from fewbits.codecs.image.alpha import encode_alpha
-from fewbits.codecs.image.layout import ROUNDED, finished
+from fewbits.codecs.image.layout import ROUNDED, check_sections, finished
 from fewbits.codecs.image.overfit.architecture import SIZES
 from fewbits.codecs.image.overfit.fitted import Fitted
 from fewbits.codecs.image.overfit.latent_coder import TILE, LatentCoder, Latents
@@ -68,9 +68,7 @@ class OverfitCodec(Codec[Image]):
     def _decoded(self, stream: Stream, shape: dict[str, int], progress: Progress) -> tuple[Networks, Latents]:
         height, width = shape["height"], shape["width"]
         tile_count = -(-height // TILE) * -(-width // TILE)
-        needed = 1 + tile_count + (shape["channels"] in (2, 4))
-        if len(stream.sections) != needed:
-            raise DamagedError(f"The picture needs {needed} sections, the file has {len(stream.sections)}.")
+        check_sections(stream, shape, 1 + tile_count)
         number, start = stream.settings["decoder"], stream.settings["start"]
         if start >= self._starts.count(number):
             raise DamagedError(f"The file names start {start}, of which there are {self._starts.count(number)}.")

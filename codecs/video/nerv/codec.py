@@ -16,7 +16,7 @@ from fewbits.codecs.video.nerv import coding
 from fewbits.codecs.video.nerv.coding import Numbers
 from fewbits.codecs.video.nerv.config import HNERV, HNERV_LARGE, LARGE, NERV, NERV_PLUS, NIRVANA, Design, NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
-from fewbits.codecs.video.nerv.layout import Layout, is_too_large
+from fewbits.codecs.video.nerv.layout import is_too_large, layout_of
 from fewbits.codecs.video.nerv.start import row_after
 from fewbits.codecs.video_source import VideoSource
 from fewbits.errors import DamagedError, LimitError
@@ -58,8 +58,9 @@ class NervCodec(VideoCodec):
         groups = -(-count // length)
         if len(stream.sections) != groups:
             raise DamagedError(f"The film needs {groups} sections, the file has {len(stream.sections)}.")
-        check_limits(self._networks(stream, shape).config(0))
-        return self._frames(stream, shape, positions, progress)
+        networks = self._networks(stream, shape)
+        check_limits(networks.config(0))
+        return self._frames(networks, positions, progress)
 
     def integers(self, stream: Stream, shape: dict[str, int]) -> np.ndarray:
         """The numbers of all networks, (n,) int32: what is decoded before any float arithmetic, equal on every machine.
@@ -74,9 +75,8 @@ class NervCodec(VideoCodec):
     def _networks(self, stream: Stream, shape: dict[str, int]) -> "Networks":
         return Networks(self.design_for(shape["height"], shape["width"]), stream, shape)
 
-    def _frames(self, stream: Stream, shape: dict[str, int], positions: Sequence[Fraction],
-                progress: Progress) -> Iterator[np.ndarray]:
-        networks, length, done = self._networks(stream, shape), stream.settings["group"], 0
+    def _frames(self, networks: "Networks", positions: Sequence[Fraction], progress: Progress) -> Iterator[np.ndarray]:
+        length, done = networks.stream.settings["group"], 0
         for group, inside in groupby(positions, lambda position: int(position) // length):
             config, row = networks.config(group), networks.row(group)
             within = [float(min(position - group * length, config.frames - 1)) for position in inside]
@@ -133,7 +133,7 @@ class Networks:
         """What was sent of a group that is not damaged. Raises `StreamError` where that is wrong."""
         section = self.stream.sections[group]
         assert section is not None
-        return coding.decode(section, Layout(self.config(group)))
+        return coding.decode(section, layout_of(self.config(group)))
 
     def row(self, group: int) -> Tensor | None:
         """The numbers (size,) of a network; None where what it follows from is damaged. Raises `StreamError`."""
@@ -147,12 +147,12 @@ class Networks:
     def _after(self, last: Tensor | None, group: int) -> Tensor | None:
         """The numbers of a group, from those of the one before."""
         config = self.config(group)
-        layout, follows = Layout(config), group % self.design.chain > 0
+        layout, follows = layout_of(config), group % self.design.chain > 0
         if self.stream.sections[group] is None or (follows and last is None):
             return None
         row = self.numbers(group).row(layout)
         if follows:
-            row += row_after(Layout(self.config(group - 1)).tensors(last), config)
+            row += row_after(layout_of(self.config(group - 1)).tensors(last), config)
         return row
 
 
@@ -166,7 +166,7 @@ def check_limits(config: NervConfig) -> None:
 @torch.inference_mode()
 def decoded(row: Tensor, config: NervConfig, positions: Sequence[float], device: str) -> Iterator[np.ndarray]:
     """Frames (H, W, 3) uint8 of a group at positions in it, by a network with these numbers (size,)."""
-    layout, decoder = Layout(config), Decoder(config).to(device, memory_format=torch.channels_last).eval()
+    layout, decoder = layout_of(config), Decoder(config).to(device, memory_format=torch.channels_last).eval()
     tensors = layout.tensors(row.to(device))
     at_once = max(min(AT_ONCE, FEATURES_AT_ONCE // config.largest), 1)
     for start in range(0, len(positions), at_once):

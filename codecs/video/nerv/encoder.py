@@ -17,7 +17,7 @@ from fewbits.codecs.video.nerv.checkpoint import Checkpoint, identity_of, restor
 from fewbits.codecs.video.nerv.coding import Numbers
 from fewbits.codecs.video.nerv.config import MAX_WIDTH, Design, NervConfig
 from fewbits.codecs.video.nerv.fit import BATCH, Fit
-from fewbits.codecs.video.nerv.layout import Layout, is_too_large
+from fewbits.codecs.video.nerv.layout import Layout, is_too_large, layout_of
 from fewbits.codecs.video.nerv.start import first_row, row_after
 from fewbits.codecs.video_source import VideoSource
 from fewbits.entropy.container import size_of_sections
@@ -88,7 +88,7 @@ class FilmEncoder:
         steps = self.visits * (config.frames if follows else max(config.frames, LEAST_FRAMES)) // BATCH
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(group)
-            row = row_after(Layout(self.config).tensors(self.last), config) if group else first_row(frames, config)
+            row = row_after(layout_of(self.config).tensors(self.last), config) if group else first_row(frames, config)
             if follows:
                 return Fit(frames, config, steps, torch.zeros_like(row), row, self.device)
             return Fit(frames, config, steps, row, None, self.device)

@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from fewbits.codecs.video.nerv.config import NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
-from fewbits.codecs.video.nerv.layout import Layout
+from fewbits.codecs.video.nerv.layout import layout_of
 from fewbits.codecs.video.nerv.optimiser import RowOptimiser
 from fewbits.codecs.video.nerv.rate import RatedNumbers, UnratedNumbers
 
@@ -48,7 +48,7 @@ class Fit:
     def __init__(self, frames: Tensor, config: NervConfig, steps: int, row: Tensor, reference: Tensor | None = None,
                  device: str = "cpu") -> None:
         self.frames, self.config, self.steps, self.device = frames, config, steps, device
-        self.layout = Layout(config)
+        self.layout = layout_of(config)
         # on a CPU, a decoder for each frame of a step, since threads cannot share one; elsewhere one for all frames
         self.decoders = [Decoder(config).to(device, memory_format=torch.channels_last)
                          for _ in range(BATCH if device == "cpu" else 1)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Literal
 
@@ -91,6 +91,12 @@ class Layout:
     def row(self, tensors: dict[str, Tensor]) -> Tensor:
         """Inverse of `tensors`."""
         return torch.cat([tensors[part.name].reshape(-1) for part in self.parts])
+
+
+@lru_cache(maxsize=4)
+def layout_of(config: NervConfig) -> Layout:
+    """The layout of a decoder; kept, since groups of a film are alike, and making one takes as long as some frames."""
+    return Layout(config)
 
 
 def is_too_large(config: NervConfig) -> bool:

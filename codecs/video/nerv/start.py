@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from fewbits.codecs.video.nerv.config import NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
-from fewbits.codecs.video.nerv.layout import EMBEDDING, Layout
+from fewbits.codecs.video.nerv.layout import EMBEDDING, layout_of
 
 SPREAD = 0.5  # of the embedding
 SIDE = 4  # pixels along a side that the embedding begins with at each place
@@ -19,7 +19,7 @@ def first_row(frames: Tensor, config: NervConfig) -> Tensor:
     tensors = dict(decoder.named_parameters())
     if EMBEDDING in tensors:
         tensors[EMBEDDING] = principal_components(frames, config)
-    return Layout(config).row(tensors).detach()
+    return layout_of(config).row(tensors).detach()
 
 
 def row_after(last: dict[str, Tensor], config: NervConfig) -> Tensor:
@@ -27,7 +27,7 @@ def row_after(last: dict[str, Tensor], config: NervConfig) -> Tensor:
     known = {}
     if EMBEDDING in last:
         known[EMBEDDING] = last[EMBEDDING][-1:].expand(config.embedding_steps, -1, -1, -1)
-    return Layout(config).row(last | known)
+    return layout_of(config).row(last | known)
 
 
 def principal_components(frames: Tensor, config: NervConfig) -> Tensor:
