@@ -13,7 +13,7 @@ from fewbits.errors import FewbitsError, StreamError, TruncatedError
 
 FORMAT = "FWB"
 HEADER_BYTES = 1024  # that are read at first; headers of pictures with many tiles are longer
-TARGET_OPTIONS = ("quality", "bits_per_pixel", "size", "psnr", "effort", "tune")
+TARGET_OPTIONS = ("quality", "bits_per_pixel", "size", "psnr", "effort", "progressive", "tune")
 _EXIF_START = b"Exif\x00\x00"  # which Pillow puts before EXIF
 
 

@@ -34,6 +34,8 @@ class Target:
             `fewbits.entropy.container.size_of_sections` does.
         psnr: distortion aim in dB, of pictures and films.
         effort: 1 (fastest) to 9 (slowest).
+        progressive: that the beginning of the file is the whole at a lower quality; see
+            `fewbits.codecs.progressive.ProgressiveCodec`.
         tune: what the picture is coded for, "psnr" or "msssim". An aim of PSNR stays one.
         keep_best: on Ctrl-C (`KeyboardInterrupt`), end with what there is so far, where a codec searches for long
             and can; otherwise the interrupt goes on to the caller.
@@ -48,6 +50,7 @@ class Target:
     size: int | None = None
     psnr: float | None = None
     effort: int = 5
+    progressive: bool = False
     tune: str = "psnr"
     keep_best: bool = False
     checkpoint: Path | None = None

@@ -1,7 +1,7 @@
 """Media to the bytes of a `.fwb` file and back: registry and container put together."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from fewbits.codecs.film import MAX_VIDEO_PIXELS, Positions, Video, VideoCodec, 
 from fewbits.codecs.image_set import ImageSetCodec
 from fewbits.codecs.kinds import Media, MediaSource
 from fewbits.codecs.media import MAX_PIXELS, Image
+from fewbits.codecs.progressive import ProgressiveCodec, check_levels, shown_and_lost
 from fewbits.codecs.sound import MAX_SAMPLES, Audio, SoundCodec
 from fewbits.codecs.sound_source import SoundSource
 from fewbits.codecs.sound_track import CopiedSound, SoundTrack
@@ -50,13 +51,17 @@ class Decoded:
 
     Attributes:
         media: the picture, the set of images, the sound or the film.
-        damaged: numbers of the sections that were damaged and left out.
+        damaged: numbers of the sections that were damaged and left out, among those that were to be decoded.
         sections: how many sections the file has.
+        levels: of a progressive file, how many levels its parts show: the least and the most.
+        lost: numbers of the sections that are intact and were left out, as levels before them are damaged.
     """
 
     media: Media
     damaged: list[int]
     sections: int
+    levels: tuple[int, int] | None = None
+    lost: list[int] = field(default_factory=list)
 
     @property
     def image(self) -> Image:
@@ -113,6 +118,8 @@ def encode(media: MediaSource, codec: str | None = None, target: Target = Target
     instance = registry.create(entry.name, device, weights).for_media(media, target)
     if target.checkpoint is not None and not instance.keeps_checkpoints:
         raise InputError(f"The codec {entry.name} keeps no checkpoints: leave that out.")
+    if target.progressive and entry.levels == 1:
+        raise InputError(f"The codec {entry.name} makes no progressive files: leave that out.")
     extras, said = _extra_sections(media, audio, device)
 
     def file_of(settings: dict[str, int], sections: list[bytes]) -> bytes:
@@ -192,28 +199,35 @@ def _verify(data: bytes, media: MediaSource, device: str, progress: Progress) ->
                            "fewbits or of the machine: please report it.")
 
 
-def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_pixels: int = MAX_PIXELS,
-           max_samples: int = MAX_SAMPLES, weights: Path | None = None, progress: Progress = no_progress) -> Decoded:
+def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, levels: int | None = None,
+           max_pixels: int = MAX_PIXELS, max_samples: int = MAX_SAMPLES, weights: Path | None = None,
+           progress: Progress = no_progress) -> Decoded:
     """Decodes a file.
 
     Args:
         allow_damage: decode what is intact of a file with several sections and report the rest.
+        levels: how many levels to decode, by a codec that knows levels; None for all. The sections of other levels need
+            not be intact, nor there.
         max_pixels, max_samples: limits for pictures and sounds, checked before memory is taken: pixels of all images
             or frames, samples of all channels. A film that exceeds them can be read as `CodedVideo`.
         weights: the weights file that the file was made with, where that was one of the user's.
 
     Raises:
+        InputError: for levels that the file does not have.
         StreamError: if the file is damaged, truncated, unknown, or larger than the limits.
         WeightsError: if it needs weights that are not installed.
     """
-    parsed = parse(data, device=device, allow_damage=allow_damage, max_pixels=max_pixels, max_samples=max_samples,
-                   weights=weights)
-    media = parsed.codec.decode(parsed.stream, parsed.shape, progress)
+    parsed = parse(data, device=device, allow_damage=allow_damage, levels=levels, max_pixels=max_pixels,
+                   max_samples=max_samples, weights=weights)
+    if isinstance(parsed.codec, ProgressiveCodec):
+        media = parsed.codec.decode_levels(parsed.stream, parsed.shape, levels, progress)
+    else:
+        media = parsed.codec.decode(parsed.stream, parsed.shape, progress)
     if isinstance(media, Image):
         media = Image(media.pixels, **parsed.extras)
     if isinstance(media, Video):
         media = media.with_sound(parsed.sound)
-    return Decoded(media, parsed.damaged, parsed.sections)
+    return Decoded(media, parsed.damaged, parsed.sections, parsed.levels, parsed.lost)
 
 
 def decode_one(data: bytes, number: int, *, device: str = "cpu", max_pixels: int = MAX_PIXELS) -> Image:
@@ -340,8 +354,7 @@ class Parsed:
         stream, shape: arguments for `Codec.decode`.
         extras: of a picture, as of `extras_of`.
         sound: the sound of a film.
-        damaged: numbers of the damaged sections.
-        sections: how many sections the file has.
+        damaged, sections, levels, lost: as of `Decoded`.
     """
 
     codec: Codec[Any]
@@ -351,24 +364,30 @@ class Parsed:
     sound: SoundTrack | None
     damaged: list[int]
     sections: int
+    levels: tuple[int, int] | None
+    lost: list[int]
 
 
-def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_pixels: int = MAX_PIXELS,
-          max_samples: int = MAX_SAMPLES, weights: Path | None = None) -> Parsed:
+def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, levels: int | None = None,
+          max_pixels: int = MAX_PIXELS, max_samples: int = MAX_SAMPLES, weights: Path | None = None) -> Parsed:
     """Everything about a file that has to be right before a codec sees it; arguments and errors as `decode`."""
     box = container.read(data, registry.settings_of_number)
-    damaged = [i for i, section in enumerate(box.sections) if not section.intact]
-    if damaged and not allow_damage:
-        raise DamagedError(f"{len(damaged)} of {len(box.sections)} sections of the file are damaged or missing; "
-                           "the others can be decoded where damage is allowed.")
     shape = kinds.shape_of(box.header)
     kinds.check_limits(box.header.kind, shape, max_pixels, max_samples)
     entry = registry.entry_of_number(box.header.codec)
     if box.header.kind != entry.kind:
         raise DamagedError(f"The file says {box.header.kind}, but its codec {entry.name} is for {entry.kind}.")
+    if levels is not None:
+        check_levels(entry, levels)
+    parts = _progressive_parts(box, shape, entry)
+    unwanted = {i for part in parts for i in part[levels or entry.levels :]}
+    damaged = [i for i, section in enumerate(box.sections) if not section.intact and i not in unwanted]
+    if damaged and not allow_damage:
+        raise DamagedError(f"{len(damaged)} of {len(box.sections)} sections of the file are damaged or missing; "
+                           "--allow-damage shows what is there.")
     codec = registry.create(entry.name, device, weights).for_weights(box.header.weights)
     sections = [box.section(i) if section.intact else None for i, section in enumerate(box.sections)]
-    first = sum(shape.get(name, 0) for name in ("profile", "exif", "sound"))  # of the codec's own sections
+    first = _first_section(shape)
     if len(sections) < first:
         raise DamagedError("The file lacks sections that its header speaks of.")
     extras = _extras(box, shape)
@@ -378,8 +397,25 @@ def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, max_p
         if not allow_damage:
             raise
         sound, damaged = None, [0, *damaged]
-    return Parsed(codec, Stream(box.header.settings, sections[first:]), shape, extras, sound, damaged,
-                  len(box.sections))
+    shown, lost = shown_and_lost([part[:levels] for part in parts], damaged)
+    return Parsed(codec, Stream(box.header.settings, sections[first:]), shape, extras, sound, damaged, len(sections),
+                  shown, lost)
+
+
+def _first_section(shape: dict[str, int]) -> int:
+    """The number of the first section that is the codec's own."""
+    return sum(shape.get(name, 0) for name in ("profile", "exif", "sound"))
+
+
+def _progressive_parts(box: container.Container, shape: dict[str, int], entry: registry.Entry) -> list[range]:
+    """The numbers of the sections of each part of a progressive file, level by level; none of another file."""
+    first = _first_section(shape)
+    if entry.levels == 1 or len(box.sections) - first < entry.levels:
+        return []
+    codec = registry.create(entry.name)
+    assert isinstance(codec, ProgressiveCodec)
+    parts = codec.parts(shape, len(box.sections) - first)
+    return [range(part.start + first, part.stop + first, part.step) for part in parts if len(part) > 1]
 
 
 def extras_of(data: bytes) -> dict[str, bytes]:
@@ -416,11 +452,14 @@ def info(data: bytes) -> dict[str, object]:
     box = container.read(data, registry.settings_of_number)
     entry = registry.entry_of_number(box.header.codec)
     kind, shape = box.header.kind, kinds.shape_of(box.header)
+    levels = [sum(box.sections[i].length for i in level)
+              for level in zip(*_progressive_parts(box, shape, entry), strict=True)]
     track = {"sound_track": _track_info(box) if shape["sound"] else None} if kind == "video" else {}
     return {
         "codec": entry.name, "family": entry.family, "kind": kind, "lossless": entry.lossless, **shape, **track,
         "weights": box.header.weights.hex(), "settings": dict(box.header.settings),
         "sections": [{"offset": s.offset, "length": s.length, "intact": s.intact} for s in box.sections],
+        **({"level_bytes": levels} if levels else {}),
         "bytes": len(data), **kinds.rate_of(kind, shape, len(data)), "header_bytes": box.header_size,
     }
 

@@ -20,6 +20,8 @@ class Entry:
         settings: header fields that the codec declares, in the order of the file.
         factory: `module:callable`, called with the device, and with a weights file where the user gives one.
         takes_weights: whether the codec works with weights of the user's alone, and does nothing without them.
+        levels: into how many levels it divides what it codes; more than 1 for a
+            `fewbits.codecs.progressive.ProgressiveCodec`.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Entry:
     settings: tuple[Field, ...]
     factory: str
     takes_weights: bool = False
+    levels: int = 1
 
 
 _OF_NERV = (Field("width", "u8", 0, 31), Field("group", "varint", 1, 1024))
@@ -41,6 +44,7 @@ _ENTRIES = (
         about="photos at any rate, fast: lapped transform, hyperprior and five-pass context, exact networks",
         settings=(Field("quality", "u8", 0, 224),),
         factory="fewbits.codecs.image.hyperprior.codec:HyperpriorCodec",
+        levels=5,
     ),
     Entry(
         name="overfit", number=2, kind="image", family="overfitted", lossless=False,

@@ -18,9 +18,9 @@ from fewbits.errors import InputError
 
 def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | MediaSource, codec: str | None = None, *,
            quality: float | None = None, bits_per_pixel: float | None = None, kbps: float | None = None,
-           size: int | None = None, psnr: float | None = None, effort: int = 5, tune: str = "psnr",
-           keep_best: bool = False, checkpoint: str | Path | None = None, audio: str | None = None,
-           device: str = "cpu", weights: str | Path | None = None) -> bytes:
+           size: int | None = None, psnr: float | None = None, effort: int = 5, progressive: bool = False,
+           tune: str = "psnr", keep_best: bool = False, checkpoint: str | Path | None = None,
+           audio: str | None = None, device: str = "cpu", weights: str | Path | None = None) -> bytes:
     """Codes a picture, a sound, a film, or a set of images with a codec for these, into the bytes of a `.fwb` file.
 
     Args:
@@ -29,7 +29,7 @@ def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Med
             `fewbits.codecs.film.Video` or another `fewbits.codecs.video_source.VideoSource`; of a set of images an
             idx file, a folder, or an array (N, H, W) or (N, H, W, C).
         codec: its name; None for the usual codec of the media's kind: "hyperprior" for pictures, "speech" for sounds.
-        quality, bits_per_pixel, kbps, size, psnr, effort, tune, keep_best, checkpoint: see
+        quality, bits_per_pixel, kbps, size, psnr, effort, progressive, tune, keep_best, checkpoint: see
             `fewbits.codecs.codec.Target`; at most one aim.
         audio: what becomes of the sound of a film: "copy" (also None), "none", or the name of a codec.
         device: "cpu" or "cuda".
@@ -40,7 +40,8 @@ def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Med
         WeightsError: if the codec's weights are missing.
     """
     target = Target(quality=quality, bits_per_pixel=bits_per_pixel, kbps=kbps, size=size, psnr=psnr, effort=effort,
-                    tune=tune, keep_best=keep_best, checkpoint=None if checkpoint is None else Path(checkpoint))
+                    progressive=progressive, tune=tune, keep_best=keep_best,
+                    checkpoint=None if checkpoint is None else Path(checkpoint))
     own = None if weights is None else Path(weights)
     if isinstance(source, MediaSource | PillowImage.Image | np.ndarray):
         return files.encode(_in_memory(source, codec), codec, target, audio=audio, device=device, weights=own).data
@@ -49,11 +50,19 @@ def encode(source: str | Path | IO[bytes] | PillowImage.Image | np.ndarray | Med
         return files.encode(media, codec, target, audio=audio, device=device, weights=own).data
 
 
-def decode(source: bytes | str | Path, *, device: str = "cpu", max_pixels: int = MAX_PIXELS,
-           max_samples: int = MAX_SAMPLES, weights: str | Path | None = None) -> Media:
-    """Decodes the bytes of a `.fwb` file, or the file of that name, with the weights file that it was made with, where
-    that was one of yours. Raises `StreamError` or `WeightsError`."""
-    return files.decode(_bytes(source), device=device, max_pixels=max_pixels, max_samples=max_samples,
+def decode(source: bytes | str | Path, *, device: str = "cpu", levels: int | None = None,
+           max_pixels: int = MAX_PIXELS, max_samples: int = MAX_SAMPLES, weights: str | Path | None = None) -> Media:
+    """Decodes the bytes of a `.fwb` file, or the file of that name.
+
+    Args:
+        levels: of a codec that works in levels, how many to decode; None for all.
+        weights: the weights file that it was made with, where that was one of yours.
+
+    Raises:
+        InputError: for levels that the file does not have.
+        StreamError, WeightsError: if it cannot be decoded.
+    """
+    return files.decode(_bytes(source), device=device, levels=levels, max_pixels=max_pixels, max_samples=max_samples,
                         weights=None if weights is None else Path(weights)).media
 
 

@@ -21,7 +21,7 @@ from fewbits.entropy.container import kind_of_start
 from fewbits.errors import FewbitsError, InputError
 
 if TYPE_CHECKING:
-    from fewbits.codecs.files import CodedVideo, Encoded
+    from fewbits.codecs.files import CodedSound, CodedVideo, Decoded, Encoded
     from fewbits.codecs.kinds import Media, MediaSource
     from fewbits.codecs.sound_source import SoundSource
     from fewbits.codecs.video_source import VideoSource
@@ -57,6 +57,10 @@ def encode(
     size: Annotated[int | None, typer.Option(help="Aim at a file of at most this many bytes.")] = None,
     psnr: Annotated[float | None, typer.Option(help="Aim at this PSNR, in dB.")] = None,
     effort: Annotated[int, typer.Option(min=1, max=9, help="1 (fastest) to 9 (slowest).")] = 5,
+    progressive: Annotated[
+        bool,
+        typer.Option("--progressive", help="The beginning of the file is the whole picture at a lower quality."),
+    ] = False,
     tune: Annotated[Literal["psnr", "msssim"], typer.Option(help="The metric that the picture is coded for.")] = "psnr",
     keep_best: Annotated[
         bool,
@@ -83,7 +87,7 @@ def encode(
 ) -> None:
     """Encode a picture, sound or film, or those of a folder, to .fwb files; codecs for sets make one of a folder."""
     target = Target(quality=quality, bits_per_pixel=bits_per_pixel, kbps=kbps, size=size, psnr=psnr, effort=effort,
-                    tune=tune, keep_best=keep_best, checkpoint=checkpoint, verify=verify)
+                    progressive=progressive, tune=tune, keep_best=keep_best, checkpoint=checkpoint, verify=verify)
     check_device(device)
     kind = None if codec is None else registry.entry(codec).kind
     if kind == "images":
@@ -122,7 +126,12 @@ def decode(
         str | None, typer.Option(metavar="A:B", help="Of a film, frames A to B (not included), from 0, without sound.")
     ] = None,
     fps: Annotated[str | None, typer.Option(metavar="RATE", help="Of a film, so many frames a second.")] = None,
-    allow_damage: Annotated[bool, typer.Option(help="Keep what can be decoded of a damaged file.")] = False,
+    levels: Annotated[
+        int | None, typer.Option(metavar="K", help="Of a codec that works in levels, the first K: a preview.")
+    ] = None,
+    allow_damage: Annotated[
+        bool, typer.Option(help="Keep what can be decoded of a damaged file, or of its beginning.")
+    ] = False,
     weights: Weights = None,
     max_pixels: MaxPixels = None,
     max_samples: MaxSamples = None,
@@ -145,6 +154,8 @@ def decode(
         pixels, samples = _limits(kind, max_pixels, max_samples)
         if kind != "video" and (frames, fps) != (None, None):
             raise InputError(f"{job.source_name} holds no film, of which frames could be chosen.")
+        if kind not in (None, "image") and levels is not None:
+            raise InputError(f"{job.source_name} holds no picture, of which levels could be decoded.")
         refuse_weights(weights, kind, job.source_name)
         if only is not None:
             _write(files.decode_one(data, only, max_pixels=pixels), job, overwrite)
@@ -157,12 +168,26 @@ def decode(
             made = files.CodedVideo(data, allow_damage=allow_damage, max_pixels=pixels, progress=progress)
             _write(_chosen(made, frames, fps), job, overwrite)
         else:
-            made = files.decode(data, allow_damage=allow_damage, max_pixels=pixels, weights=weights, progress=progress)
+            made = files.decode(data, allow_damage=allow_damage, levels=levels, max_pixels=pixels, weights=weights,
+                                progress=progress)
             _write(made.media, job, overwrite)
         if made.damaged:
-            _say(f"{job.source_name}: {len(made.damaged)} of {made.sections} sections are damaged and blank.")
+            _say(f"{job.source_name}: {_damage(made)}")
 
     _run(jobs, one, overwrite)
+
+
+def _damage(made: "CodedSound | CodedVideo | Decoded") -> str:
+    """What of a damaged file is not there, in words."""
+    from fewbits.codecs.files import Decoded
+
+    count = f"{len(made.damaged)} of {made.sections} sections are damaged"
+    if not isinstance(made, Decoded) or made.levels is None:
+        return f"{count} and blank."
+    least, most = made.levels
+    shown = str(least) if least == most else f"{least} to {most}"
+    further = f", and {len(made.lost)} that refine them are lost too" if made.lost else ""
+    return f"{count} or missing{further}; the picture shows {shown} levels."
 
 
 def refuse_weights(weights: Path | None, kind: str | None, name: str) -> None:

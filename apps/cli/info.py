@@ -43,10 +43,16 @@ def info(file: Stream, as_json: AsJson = False) -> None:
         "weights": facts["weights"] or "in the file",
         "size": f"{facts['bytes']:,} bytes, {rate}",
         "header": f"{facts['header_bytes']} bytes",
+        **({"levels": _levels(facts["level_bytes"])} if "level_bytes" in facts else {}),
         "sections": f"{len(facts['sections'])}, " + (f"damaged: {damaged}" if damaged else "all checksums right"),
     }
     for name, value in rows.items():
         print(f"{name:9} {value}")
+
+
+def _levels(sizes: list[int]) -> str:
+    """How many levels a progressive file has, and their bytes."""
+    return f"{len(sizes)}, of {', '.join(f'{size:,}' for size in sizes)} bytes"
 
 
 def _picture(facts: dict[str, Any]) -> tuple[dict[str, str], str]:

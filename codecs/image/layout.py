@@ -24,6 +24,12 @@ def check_sections(stream: Stream, shape: dict[str, int], own: int) -> None:
         raise DamagedError(f"The picture needs {needed} sections, the file has {len(stream.sections)}.")
 
 
+def sections_of_tiles(shape: dict[str, int], count: int, tiles: int, levels: int) -> list[range]:
+    """Which of `count` sections are those of each tile, as `ProgressiveCodec.parts` gives them."""
+    own = count - (shape["channels"] in (2, 4))
+    return [range(number, own, tiles) for number in range(tiles)] if own in (tiles, levels * tiles) else []
+
+
 def blank_samples(shape: dict[str, int]) -> np.ndarray:
     """Samples (H, W, 1 or 3) uint8 to be filled, without opacity."""
     return np.empty((shape["height"], shape["width"], 1 if shape["channels"] <= 2 else 3), np.uint8)

@@ -10,20 +10,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
+from fewbits.codecs.codec import Progress, Stream, Target, no_progress
 from fewbits.codecs.image.alpha import encode_alpha
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.latent_coder import Group
+from fewbits.codecs.image.hyperprior.latent_coder import LEVELS, Group, by_level
 from fewbits.codecs.image.hyperprior.transforms import OVERLAP, Sides
 from fewbits.codecs.image.hyperprior.weights import Weights, load_weights
-from fewbits.codecs.image.layout import ROUNDED, blank_samples, check_sections, finished, put
+from fewbits.codecs.image.layout import ROUNDED, blank_samples, finished, put, sections_of_tiles
 from fewbits.codecs.image.tiles import tiles
 from fewbits.codecs.latents import UNIT
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.codecs.media import Image
+from fewbits.codecs.progressive import ProgressiveCodec
 from fewbits.codecs.search import highest_within
 from fewbits.codecs.spans import Span
 from fewbits.codecs.weights import identity_of
+from fewbits.errors import DamagedError
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "hyperprior.safetensors"
 CIRCUIT = WEIGHTS.with_name("hyperprior-circuit.safetensors")
@@ -36,8 +38,8 @@ QUALITY_CODES = 224  # the header's quality, 0..224, counts 1/32 level
 DEFAULT_QUALITY = 50.0
 
 
-class HyperpriorCodec(Codec[Image]):
-    """Lossy codec for photos at any rate, with 8 bits per sample.
+class HyperpriorCodec(ProgressiveCodec[Image]):
+    """Lossy codec for photos at any rate, with 8 bits per sample. Its levels are the passes over the latents.
 
     Args:
         device: where the float transforms run; everything that decides a probability runs on the CPU.
@@ -89,43 +91,56 @@ class HyperpriorCodec(Codec[Image]):
         if media.bits == 16:
             notices.append(ROUNDED)
         alpha = [encode_alpha(media.pixels[..., -1])] if media.channels in (2, 4) else []
-        picture = Picture(self._weights, self.device, media)
+        picture = Picture(self._weights, self.device, media, target.progressive)
         code, notice = self._choose(picture, target, sum(map(len, alpha)), progress)
         if notice:
             notices.append(notice)
-        sections, bits = [], 8.0 * sum(map(len, alpha))
-        for number, groups in picture.groups(code):
-            section, ideal = self._weights.coder.encode(groups)
-            sections.append(section)
+        coded, bits = [], 8.0 * sum(map(len, alpha))
+        for number, parts in picture.parts(code):
+            sections, ideal = self._weights.coder.encode(parts)
+            coded.append(sections)
             bits += ideal
             progress((number + 1) / picture.tile_count, "coding")
-        return Stream({"quality": code}, sections + alpha, bits, tuple(notices))
+        in_order = [section for level in zip(*coded, strict=True) for section in level]
+        return Stream({"quality": code}, in_order + alpha, bits, tuple(notices))
+
+    def parts(self, shape: dict[str, int], count: int) -> list[range]:
+        """The sections of each tile; see `ProgressiveCodec.parts`."""
+        rows, columns = (-(-size // TILE) for size in _grid(shape))
+        return sections_of_tiles(shape, count, rows * columns, LEVELS)
 
     @torch.inference_mode()
-    def decode(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Image:
-        """Decodes a picture; see `Codec.decode`. A damaged tile is grey, damaged opacity is opaque."""
-        latents = self.latents(stream, shape, progress)
+    def decode_levels(self, stream: Stream, shape: dict[str, int], levels: int | None,
+                      progress: Progress = no_progress) -> Image:
+        """Decodes a picture; see `ProgressiveCodec`. A tile without a level is grey, damaged opacity is opaque."""
+        latents = self.latents(stream, shape, levels, progress)
         samples = self._synthesise(latents, stream.settings["quality"], shape, progress)
         return finished(samples, stream, shape)
 
     @torch.inference_mode()
-    def latents(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Tensor:
+    def latents(self, stream: Stream, shape: dict[str, int], levels: int | None = None,
+                progress: Progress = no_progress) -> Tensor:
         """What is decoded before any float arithmetic, and so equal on every machine.
 
         Returns:
-            (192, ceil(H / 8), ceil(W / 8)) int16, in 1/16 quantiser step; 0 in damaged tiles.
+            (192, ceil(H / 8), ceil(W / 8)) int16, in 1/16 quantiser step; 0 in tiles without a level.
 
         Raises:
             StreamError: if the stream is wrong.
         """
         rows, columns = _grid(shape)
         cut = list(tiles(rows, columns, TILE, HALO))
-        check_sections(stream, shape, len(cut))
+        parts = self.parts(shape, len(stream.sections))
+        if not parts:
+            raise DamagedError(f"The picture needs {len(cut)} sections, or {LEVELS * len(cut)} if it is progressive, "
+                               f"beside that of opacity, if it has any; the file has {len(stream.sections)}.")
         latents = torch.zeros(HyperpriorConfig.LATENTS, rows, columns, dtype=torch.int16)
-        for number, ((down, across), section) in enumerate(zip(cut, stream.sections, strict=False)):
-            if section is not None:
+        for number, ((down, across), part) in enumerate(zip(cut, parts, strict=True)):
+            sections = [stream.sections[place] for place in part]
+            if sections[0] is not None:
                 latents[:, down.core, across.core] = self._weights.coder.decode(
-                    section, down.stop - down.start, across.stop - across.start, _position(stream.settings["quality"]))
+                    sections, down.stop - down.start, across.stop - across.start,
+                    _position(stream.settings["quality"]), levels or LEVELS)
             progress(0.5 * (number + 1) / len(cut), "decoding")
         return latents
 
@@ -222,10 +237,10 @@ def _sides(rows: Span, columns: Span) -> Sides:
 
 
 class Picture:
-    """A picture being encoded, tile by tile."""
+    """A picture being encoded, tile by tile, each in one part or in its levels."""
 
-    def __init__(self, weights: Weights, device: str, image: Image) -> None:
-        self.weights, self.device, self.image = weights, device, image
+    def __init__(self, weights: Weights, device: str, image: Image, progressive: bool = False) -> None:
+        self.weights, self.device, self.image, self.progressive = weights, device, image, progressive
         self.tiles = list(tiles(-(-image.height // BLOCK), -(-image.width // BLOCK), TILE, HALO))
         self.tile_count = len(self.tiles)
         self.rgb = image.rgb()
@@ -236,9 +251,14 @@ class Picture:
         for number, (rows, columns) in enumerate(self.tiles):
             yield number, self._quantised(transform, rows, columns, code)[0]
 
+    def parts(self, code: int) -> Iterator[tuple[int, list[list[Group]]]]:
+        """Number of every tile at a quality, and the groups of each of its sections."""
+        for number, groups in self.groups(code):
+            yield number, by_level(groups) if self.progressive else [groups]
+
     def size(self, code: int) -> float:
         """Bytes of all sections at a quality, within a few bytes."""
-        return sum(self.weights.coder.estimate_bits(groups) / 8 + 8 for _, groups in self.groups(code))
+        return sum(bits / 8 + 8 for _, parts in self.parts(code) for bits in self.weights.coder.estimate_bits(parts))
 
     def mean_square_error(self, code: int) -> float:
         """Of the RGB samples after decoding, on the 0..255 scale."""

@@ -172,8 +172,8 @@ class _Pass:
         return np.tile(self.part.alone, len(self.tables))
 
 
-class _Passes:
-    """What is known of a tile's variables while its passes go on."""
+class CircuitPasses:
+    """What is known of a tile's variables while its passes go on, over all of its sections."""
 
     def __init__(self, prior: CircuitPrior) -> None:
         self._prior = prior
@@ -198,14 +198,17 @@ def low_passes(high: Pass) -> list[int]:
 
 
 class CircuitEncoder:
-    """As `entropy.coder.Encoder`, for the groups of one tile. Those with the latents' tables are its passes.
+    """As `entropy.coder.Encoder`, for groups of one tile. Those with the latents' tables are its passes.
+
+    Args:
+        passes: shared by the encoders of a tile's sections, which are made use of in their order.
 
     Attributes:
         bits: ideal code length of what was added.
     """
 
-    def __init__(self, prior: CircuitPrior) -> None:
-        self._prior, self._passes = prior, _Passes(prior)
+    def __init__(self, prior: CircuitPrior, passes: CircuitPasses) -> None:
+        self._prior, self._passes = prior, passes
         self._intervals: list[np.ndarray] = []
         self._escapes: list[bytes] = []
         self.bits = 0.0
@@ -235,14 +238,17 @@ class CircuitEncoder:
 
 
 class CircuitDecoder:
-    """As `entropy.coder.Decoder`, for what `CircuitEncoder` made of the groups of one tile.
+    """As `entropy.coder.Decoder`, for what `CircuitEncoder` made of groups of one tile.
+
+    Args:
+        passes: shared by the decoders of a tile's sections, which are made use of in their order.
 
     Raises:
         TruncatedError, DamagedError: if the section cannot be that.
     """
 
-    def __init__(self, prior: CircuitPrior, section: bytes) -> None:
-        self._prior, self._passes = prior, _Passes(prior)
+    def __init__(self, prior: CircuitPrior, passes: CircuitPasses, section: bytes) -> None:
+        self._prior, self._passes = prior, passes
         self._escapes, self._words = split(section)
         self._coder = adaptive_rans.open_words(self._words)
         self._used = 0

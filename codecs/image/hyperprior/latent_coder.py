@@ -1,6 +1,13 @@
-"""Latents of one tile to bytes and back: the five passes, driven by the integer networks."""
+"""Latents of one tile to bytes and back: the five passes, driven by the integer networks.
 
+The passes are the levels of progressive files: the first one comes with the hyper-latents. Where a pass is not there,
+its latents are what the networks predict.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +33,9 @@ if TYPE_CHECKING:  # brings numba, which a program that decodes without a circui
     from fewbits.codecs.image.hyperprior.latent_circuit import CircuitDecoder, CircuitEncoder, CircuitPrior
 
 STRIDE = HyperpriorConfig.HYPER_STRIDE
-BY_TABLES, BY_CIRCUIT = 0, 1  # forms of a section, its first byte where there is a circuit
+LEVELS = len(PASSES)
+GROUPS_OF_LEVELS = (2, *[1] * (LEVELS - 1))  # hyper-latents come with the first pass
+BY_TABLES, BY_CIRCUIT = 0, 1  # forms of a tile, the first byte of its first section where there is a circuit
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,11 @@ class Group:
     symbols: np.ndarray  # (n,) int32
     index: np.ndarray  # (n,) uint16
     tables: SymbolTables
+
+
+def by_level(groups: list[Group]) -> list[list[Group]]:
+    """The groups of a tile, divided into its levels."""
+    return [groups[:2], *([group] for group in groups[2:])]
 
 
 class LatentCoder:
@@ -82,58 +96,70 @@ class LatentCoder:
             passes.store(number, mean, residual)
         return groups, passes.decoded()
 
-    def decode(self, data: bytes, height: int, width: int, position: int) -> Tensor:
-        """Bytes of a tile to latents (192, h, w) int16 in 1/16 step. Raises `StreamError` for wrong data."""
-        decoder = self._decoder(data)
+    def decode(self, sections: Sequence[bytes | None], height: int, width: int, position: int,
+               levels: int = LEVELS) -> Tensor:
+        """Bytes of a tile to latents (192, h, w) int16 in 1/16 step. Raises `StreamError` for wrong data.
+
+        Args:
+            sections: one with all groups, or one for each level, None where it is lost; the first one is there.
+            levels: how many to decode, where they are there; the others are predicted.
+        """
+        reader = self._reader(sections, levels)
         rounded = torch.empty(1, self.config.hyper_latents, -(-height // STRIDE), -(-width // STRIDE))
-        symbols = decoder.decode(self.hyper_tables, self._hyper_index(rounded, position))
+        symbols = reader.next(self.hyper_tables, self._hyper_index(rounded, position))
         _fill(rounded, symbols, [rounded.shape[2:]])
         rounded.clamp_(-HYPER_LIMIT, HYPER_LIMIT)
         passes = _Passes(self.config, self.networks, rounded, position, height, width)
         for number in range(len(PASSES)):
             mean, scale, extents = passes.predict(number)
-            symbols = decoder.decode(self.latent_tables, _flat(scale, extents, np.uint16))
             residual = torch.zeros_like(mean)
-            _fill(residual, symbols, extents)
+            if number < reader.levels:
+                _fill(residual, reader.next(self.latent_tables, _flat(scale, extents, np.uint16)), extents)
             passes.store(number, mean, residual)
-        decoder.finish()
         return passes.decoded()
 
-    def encode(self, groups: list[Group]) -> tuple[bytes, float]:
-        """The section of a tile, and its ideal code length in bits. With a circuit, each tile is coded as it is
-        shorter, by the circuit or by tables alone."""
-        bits = _bits_by_tables(groups)
+    def encode(self, parts: list[list[Group]]) -> tuple[list[bytes], float]:
+        """The sections of a tile, one for each part of its groups, and their ideal code length in bits. With a circuit,
+        each tile is coded as it is shorter, by the circuit or by tables alone."""
+        bits = sum(_bits_by_tables(parts))
         if self.prior is None:
-            return _by_tables(groups), bits
-        encoder = self._by_circuit(groups, self.prior)
-        if encoder.bits < bits:
-            return bytes([BY_CIRCUIT]) + encoder.finish(), encoder.bits + 8
-        return bytes([BY_TABLES]) + _by_tables(groups), bits + 8
+            return _by_tables(parts), bits
+        encoders = self._by_circuit(parts, self.prior)
+        by_circuit = sum(encoder.bits for encoder in encoders)
+        form, sections = ((BY_CIRCUIT, [encoder.finish() for encoder in encoders]) if by_circuit < bits
+                          else (BY_TABLES, _by_tables(parts)))
+        return [bytes([form]) + sections[0], *sections[1:]], min(bits, by_circuit) + 8
 
-    def estimate_bits(self, groups: list[Group]) -> float:
-        """Ideal code length of the groups of a tile, without coding them."""
-        bits = _bits_by_tables(groups)
-        return bits if self.prior is None else min(bits, self._by_circuit(groups, self.prior).bits) + 8
-
-    def _by_circuit(self, groups: list[Group], prior: "CircuitPrior") -> "CircuitEncoder":
-        from fewbits.codecs.image.hyperprior.latent_circuit import CircuitEncoder
-
-        encoder = CircuitEncoder(prior)
-        for group in groups:
-            encoder.add(group.symbols, group.tables, group.index)
-        return encoder
-
-    def _decoder(self, section: bytes) -> "Decoder | CircuitDecoder":
-        """For a section, by the form that it begins with where there is a circuit."""
+    def estimate_bits(self, parts: list[list[Group]]) -> list[float]:
+        """Ideal code lengths of the sections of a tile, without coding it."""
+        bits = _bits_by_tables(parts)
         if self.prior is None:
-            return Decoder(section)
-        if section[:1] == bytes([BY_TABLES]):
-            return Decoder(section[1:])
-        if section[:1] != bytes([BY_CIRCUIT]):
+            return bits
+        first, *others = min(bits, [encoder.bits for encoder in self._by_circuit(parts, self.prior)], key=sum)
+        return [first + 8, *others]
+
+    def _by_circuit(self, parts: list[list[Group]], prior: "CircuitPrior") -> list["CircuitEncoder"]:
+        from fewbits.codecs.image.hyperprior.latent_circuit import CircuitEncoder, CircuitPasses
+
+        passes = CircuitPasses(prior)
+        encoders = [CircuitEncoder(prior, passes) for _ in parts]
+        for encoder, groups in zip(encoders, parts, strict=True):
+            for group in groups:
+                encoder.add(group.symbols, group.tables, group.index)
+        return encoders
+
+    def _reader(self, sections: Sequence[bytes | None], levels: int) -> "_Reader":
+        """By the form that the first section begins with, where there is a circuit."""
+        if self.prior is None:
+            return _Reader(Decoder, sections, levels)
+        form, sections = sections[0][:1], [sections[0][1:], *sections[1:]]
+        if form == bytes([BY_TABLES]):
+            return _Reader(Decoder, sections, levels)
+        if form != bytes([BY_CIRCUIT]):
             raise DamagedError("The section is damaged: it begins with no form that exists.")
-        from fewbits.codecs.image.hyperprior.latent_circuit import CircuitDecoder
+        from fewbits.codecs.image.hyperprior.latent_circuit import CircuitDecoder, CircuitPasses
 
-        return CircuitDecoder(self.prior, section[1:])
+        return _Reader(partial(CircuitDecoder, self.prior, CircuitPasses(self.prior)), sections, levels)
 
     def _rounded(self, hyper_latents: Tensor, position: int) -> Tensor:
         """Hyper-latents as integers, kept within what their tables cover: pictures unlike photos can exceed it, and
@@ -155,16 +181,46 @@ class LatentCoder:
         return np.tile(self._level_tables(position), hyper_latents.shape[2] * hyper_latents.shape[3])
 
 
-def _by_tables(groups: list[Group]) -> bytes:
-    """The groups of a tile, coded by their tables alone."""
-    encoder = Encoder()
-    for group in groups:
-        encoder.add(group.symbols, group.tables, group.index)
-    return encoder.finish()
+class _Reader:
+    """The groups of a tile, one after another, from its sections.
+
+    Attributes:
+        levels: how many there are to decode.
+    """
+
+    def __init__(self, decoder_of: "Callable[[bytes], Decoder | CircuitDecoder]", sections: Sequence[bytes | None],
+                 levels: int) -> None:
+        progressive = len(sections) > 1
+        there = list(takewhile(lambda section: section is not None, sections))
+        self.levels = min(levels, len(there)) if progressive else levels
+        self._decoder_of, self._sections = decoder_of, iter(there)
+        self._counts = iter(GROUPS_OF_LEVELS if progressive else [sum(GROUPS_OF_LEVELS)])
+        self._left = 0  # groups in the section at hand
+
+    def next(self, tables: SymbolTables, index: np.ndarray) -> np.ndarray:
+        """Symbols (n,) int32 of the next group, from their tables (n,) uint16."""
+        if not self._left:
+            self._decoder, self._left = self._decoder_of(next(self._sections)), next(self._counts)
+        symbols = self._decoder.decode(tables, index)
+        self._left -= 1
+        if not self._left:
+            self._decoder.finish()
+        return symbols
 
 
-def _bits_by_tables(groups: list[Group]) -> float:
-    return sum(float(group.tables.bits(group.symbols, group.index)) for group in groups)
+def _by_tables(parts: list[list[Group]]) -> list[bytes]:
+    """The parts of a tile, coded by their tables alone."""
+    sections = []
+    for groups in parts:
+        encoder = Encoder()
+        for group in groups:
+            encoder.add(group.symbols, group.tables, group.index)
+        sections.append(encoder.finish())
+    return sections
+
+
+def _bits_by_tables(parts: list[list[Group]]) -> list[float]:
+    return [sum(float(group.tables.bits(group.symbols, group.index)) for group in groups) for groups in parts]
 
 
 class _Passes:
