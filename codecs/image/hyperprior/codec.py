@@ -1,5 +1,6 @@
 """The `hyperprior` image codec: pictures to streams and back, tile by tile."""
 
+import math
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from fewbits.codecs.progressive import ProgressiveCodec
 from fewbits.codecs.search import highest_within
 from fewbits.codecs.spans import Span
 from fewbits.codecs.weights import identity_of
+from fewbits.entropy.container import size_of_sections
 from fewbits.errors import DamagedError
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "hyperprior.safetensors"
@@ -92,7 +94,7 @@ class HyperpriorCodec(ProgressiveCodec[Image]):
             notices.append(ROUNDED)
         alpha = [encode_alpha(media.pixels[..., -1])] if media.channels in (2, 4) else []
         picture = Picture(self._weights, self.device, media, target.progressive)
-        code, notice = self._choose(picture, target, sum(map(len, alpha)), progress)
+        code, notice = self._choose(picture, target, list(map(len, alpha)), progress)
         if notice:
             notices.append(notice)
         coded, bits = [], 8.0 * sum(map(len, alpha))
@@ -155,12 +157,13 @@ class HyperpriorCodec(ProgressiveCodec[Image]):
             progress(0.5 + 0.5 * (number + 1) / len(cut), "reconstructing")
         return samples
 
-    def _choose(self, picture: "Picture", target: Target, extra: int, progress: Progress) -> tuple[int, str | None]:
-        """Quality code for a target, and a sentence if the target cannot be met."""
+    def _choose(self, picture: "Picture", target: Target, others: list[int],
+                progress: Progress) -> tuple[int, str | None]:
+        """Quality code for a target, and a sentence if the target cannot be met; `others` as of `Picture.size`."""
         if target.psnr is not None:
             return self._for_psnr(picture, target.psnr, progress)
         if target.size is not None:
-            return self._for_size(picture, target.size - extra, progress)
+            return self._for_size(picture, target.size, others, progress)
         quality = DEFAULT_QUALITY if target.quality is None else target.quality
         return round(quality / 100 * QUALITY_CODES), None
 
@@ -176,13 +179,14 @@ class HyperpriorCodec(ProgressiveCodec[Image]):
             return QUALITY_CODES, f"A PSNR of {psnr:g} dB cannot be reached; this is the highest quality."
         return QUALITY_CODES - found, None
 
-    def _for_size(self, picture: "Picture", size: int, progress: Progress) -> tuple[int, str | None]:
+    def _for_size(self, picture: "Picture", size: int, others: list[int],
+                  progress: Progress) -> tuple[int, str | None]:
         """The highest quality whose sections fit in a size."""
         def trial(code: int) -> float:
             progress(0.0, _trying(code))
-            return picture.size(code)
+            return picture.size(code, others)
 
-        found = highest_within(trial, max(size, 1), 0, QUALITY_CODES)
+        found = highest_within(trial, size, 0, QUALITY_CODES)
         return (found, None) if found is not None else (0, "The size cannot be reached; this is the smallest file.")
 
 
@@ -256,9 +260,11 @@ class Picture:
         for number, groups in self.groups(code):
             yield number, by_level(groups) if self.progressive else [groups]
 
-    def size(self, code: int) -> float:
-        """Bytes of all sections at a quality, within a few bytes."""
-        return sum(bits / 8 + 8 for _, parts in self.parts(code) for bits in self.weights.coder.estimate_bits(parts))
+    def size(self, code: int, others: list[int]) -> float:
+        """Bytes of all sections at a quality, within a few bytes; `others`: lengths of those that are not of tiles."""
+        lengths = [bits / 8 + 8 for _, parts in self.parts(code) for bits in self.weights.coder.estimate_bits(parts)]
+        rounded = list(map(math.ceil, lengths))
+        return sum(lengths) - sum(rounded) + size_of_sections(rounded + others)
 
     def mean_square_error(self, code: int) -> float:
         """Of the RGB samples after decoding, on the 0..255 scale."""
