@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready
 FOLDERS := apps codecs entropy eval kernels
 SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbits.codecs.media \
-	-m fewbits.codecs.registry -m fewbits.codecs.files -m fewbits.codecs.image_set -m fewbits.codecs.sound \
+	-m fewbits.codecs.progressive -m fewbits.codecs.registry -m fewbits.codecs.files -m fewbits.codecs.image_set -m fewbits.codecs.sound \
 	-m fewbits.codecs.sound_source -m fewbits.codecs.sound_track -m fewbits.codecs.colour -m fewbits.codecs.film \
 	-m fewbits.codecs.video_source -m fewbits.codecs.video_frame -m fewbits.codecs.video_timing -m fewbits.codecs.video_writer \
 	-m fewbits.codecs.kinds -m fewbits.codecs.sources -m fewbits.codecs.suffixes -m fewbits.codecs.simple \

@@ -186,8 +186,8 @@ def _damage(made: "CodedSound | CodedVideo | Decoded") -> str:
         return f"{count} and blank."
     least, most = made.levels
     shown = str(least) if least == most else f"{least} to {most}"
-    further = f", and {len(made.lost)} that refine them are lost too" if made.lost else ""
-    return f"{count} or missing{further}; the picture shows {shown} levels."
+    further = f", and {len(made.lost)} more cannot be shown without them" if made.lost else ""
+    return f"{count} or missing{further}; levels shown: {shown}."
 
 
 def refuse_weights(weights: Path | None, kind: str | None, name: str) -> None:

@@ -156,6 +156,16 @@ def test_damage_is_an_error_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> No
     assert np.asarray(picture)[..., 3].min() == 255
 
 
+def test_the_beginning_of_a_progressive_file_is_a_truncated_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(drawn("RGB", 40, 30), progressive=True).getvalue()
+    start = data[: len(data) // 2]
+    with pytest.raises(OSError, match="damaged or missing"):
+        PillowImage.open(BytesIO(start)).load()
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    assert np.array_equal(np.asarray(PillowImage.open(BytesIO(start))),
+                          files.decode(start, allow_damage=True).image.pixels)
+
+
 def test_a_header_that_speaks_of_sections_that_are_not_there_is_damaged() -> None:
     entry = registry.entry("circuit")
     media = {"layout": 3 + 16 + 32, "width": 4, "height": 4}

@@ -1,5 +1,5 @@
-"""Makes a golden file of `hyperprior` at an effort, tuned for a metric: NAME.fwb, NAME.png (the decoded picture) and
-NAME.sha256 (of the latents)."""
+"""Makes a golden file of `hyperprior` at an effort, tuned for a metric, `progressive` where that is said: NAME.fwb,
+NAME.png (the decoded picture) and NAME.sha256 (of the latents)."""
 
 import hashlib
 import sys
@@ -15,7 +15,8 @@ from fewbits.codecs.media import Image
 if __name__ == "__main__":
     name = Path(sys.argv[1])
     picture = Image(np.ascontiguousarray(samples.photo(samples.TOWER).pixels[200:288, 120:240]))
-    data = files.encode(picture, "hyperprior", Target(quality=55, effort=int(sys.argv[2]), tune=sys.argv[3])).data
+    target = Target(quality=55, effort=int(sys.argv[2]), tune=sys.argv[3], progressive="progressive" in sys.argv[4:])
+    data = files.encode(picture, "hyperprior", target).data
     name.with_suffix(".fwb").write_bytes(data)
     files.decode(data).media.save(name.with_suffix(".png"))
     parsed = files.parse(data)
