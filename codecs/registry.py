@@ -36,13 +36,14 @@ class Entry:
     levels: int = 1
 
 
+_OF_HYPERPRIOR = (Field("quality", "u8", 0, 224),)
 _OF_NERV = (Field("width", "u8", 0, 31), Field("group", "varint", 1, 1024))
 _OF_SOUND = (Field("quality", "u8", 0, 128), Field("gain", "u8", 0, 255))
 _ENTRIES = (
     Entry(
         name="hyperprior", number=1, kind="image", family="hierarchical", lossless=False,
         about="photos at any rate, fast: lapped transform, hyperprior and five-pass context, exact networks",
-        settings=(Field("quality", "u8", 0, 224),),
+        settings=_OF_HYPERPRIOR,
         factory="fewbits.codecs.image.hyperprior.codec:HyperpriorCodec",
         levels=5,
     ),
@@ -118,6 +119,13 @@ _ENTRIES = (
         settings=(),
         factory="fewbits.codecs.image.compressai.codec:CompressaiCodec",
         takes_weights=True,
+    ),
+    Entry(
+        name="mcq", number=14, kind="image", family="vector-quantised", lossless=False,
+        about="photos at any rate, faster: narrower networks, and a codebook of vectors for each scale they predict",
+        settings=_OF_HYPERPRIOR,
+        factory="fewbits.codecs.image.mcq.codec:McqCodec",
+        levels=5,
     ),
 )
 _BY_NAME = {e.name: e for e in _ENTRIES}

@@ -53,6 +53,36 @@ def hyperprior(
     print(f"To use the weights, copy {weights} and its model card to codecs/image/weights/.")
 
 
+@app.command()
+def mcq(
+    data: Photos,
+    output: Output = Path("runs/mcq"),
+    minutes: Minutes = 60.0,
+    start: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help="Weights of `hyperprior` to begin with; else those shipped."),
+    ] = None,
+    device: Device = "cpu",
+) -> None:
+    """Train the image codec `mcq`. A run that was interrupted goes on from its last checkpoint."""
+    check_device(device)
+    try:
+        from fewbits.apps.train import hyperprior
+        from fewbits.apps.train import mcq as recipe
+        from fewbits.apps.train.hyperprior_export import export
+        from fewbits.apps.train.mcq_export import codebooks_of
+        from fewbits.codecs.image.mcq.model import McqModel
+    except ModuleNotFoundError as error:
+        raise InputError(f"Training needs the package {error.name}: install fewbits[train].") from None
+
+    with progress_bar() as progress:
+        hyperprior.train(data, output, recipe.schedule(minutes), device, start=start, progress=progress,
+                         begin=recipe.begin)
+    weights = output / "mcq.safetensors"
+    export(output, data, weights, model_type=McqModel, others=codebooks_of)
+    print(f"To use the weights, copy {weights} and its model card to codecs/image/weights/.")
+
+
 @app.command("hyperprior-circuit")
 def hyperprior_circuit(
     data: Photos,

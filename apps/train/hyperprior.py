@@ -52,6 +52,9 @@ METRIC_OF = {"psnr": "psnr", "msssim": "ms_ssim"}  # what shows how well a model
 Points = list[tuple[float, float]]
 """Bits per pixel and value of a metric at each of `VALIDATION_QUALITIES`."""
 
+Begin = Callable[[list[Tensor], Path | None], tuple[HyperpriorModel, str | None]]
+"""From the photos and the weights to go on from to the model that is trained, and what it comes from."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -207,8 +210,20 @@ def new_model(photos: list[Tensor]) -> HyperpriorModel:
     return model
 
 
+def begin(photos: list[Tensor], start: Path | None) -> tuple[HyperpriorModel, str | None]:
+    """The model to begin with, and what it comes from, if anything.
+
+    Raises:
+        WeightsError: if `start` is no weights file.
+    """
+    if start is None:
+        return new_model(photos), None
+    earlier = load_weights(start, "cpu")
+    return earlier.trainable(), f"{start.name} with the identity {earlier.identity.hex()}"
+
+
 def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: int = 0, start: Path | None = None,
-          report: Callable[[str], None] = print, progress: Progress = no_progress) -> None:
+          report: Callable[[str], None] = print, progress: Progress = no_progress, begin: Begin = begin) -> None:
     """Trains until the budget is used up; an interrupted run goes on from its last checkpoint in `out`.
 
     Checkpoints, snapshots of the averaged weights and a TensorBoard log land in `out`.
@@ -216,6 +231,7 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
     Args:
         start: a weights file to go on from, with its integer networks simulated from the first step; None to begin
             with the lapped transform alone.
+        begin: makes the model to begin with.
 
     Raises:
         InputError: if the photos are too few or too small.
@@ -229,11 +245,7 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
     training = [photo for photo in training if min(photo.shape[1:]) >= schedule.crop]
     if not training:
         raise InputError(f"No photo in {data} has {schedule.crop} x {schedule.crop} pixels or more.")
-    if start is None:
-        model, begun_with = new_model(training), None
-    else:
-        earlier = load_weights(start, "cpu")
-        model, begun_with = earlier.trainable(), f"{start.name} with the identity {earlier.identity.hex()}"
+    model, begun_with = begin(training, start)
     model = model.to(device, memory_format=torch.channels_last).train()
     averaged = copy.deepcopy(model)
     optimisers = optimisers_of(model, schedule)

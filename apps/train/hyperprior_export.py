@@ -23,11 +23,11 @@ from fewbits.apps.train.optimisation import restore_integer_stage
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
 from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
-from fewbits.codecs.image.hyperprior.weights import save_weights
+from fewbits.codecs.image.hyperprior.weights import HYPER_TABLES, LATENT_TABLES, save_weights
 from fewbits.codecs.latents import table_scales
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.codecs.media import Image
-from fewbits.entropy.tables import factorised_tables, logistic_scale_tables
+from fewbits.entropy.tables import SymbolTables, factorised_tables, logistic_scale_tables
 from fewbits.eval.anchors import ANCHORS
 from fewbits.eval.curves import Curve, Point, bd_rate
 from fewbits.eval.metrics import METRICS
@@ -37,47 +37,61 @@ SYMBOL_LIMIT = 2047  # symbols further out are counted with this one
 ANCHORS_OF = {"psnr": "avif-psnr", "ms_ssim": "avif"}  # what to compare with under a metric
 
 
-def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] = print) -> None:
+Others = Callable[[HyperpriorModel, ExactNetworks, dict[str, SymbolTables], list[Tensor]],
+                  tuple[dict[str, SymbolTables], dict[str, Tensor]]]
+"""What a codec with these networks stores beside them: from the model, its networks, their tables and photos to tables
+and tensors."""
+
+
+def nothing(model: HyperpriorModel, networks: ExactNetworks, tables: dict[str, SymbolTables],
+            photos: list[Tensor]) -> tuple[dict[str, SymbolTables], dict[str, Tensor]]:
+    return {}, {}
+
+
+def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] = print,
+           model_type: type[HyperpriorModel] = HyperpriorModel, others: Others = nothing) -> None:
     """Turns a run's checkpoint into a weights file: quantises the networks, counts symbols for the tables.
 
     Args:
         run: the folder that `train` wrote to.
         data: the folder of photos that it was trained on.
         weights: the file to write; a model card of the same name is written beside it.
+        model_type, others: of a codec that shares these networks.
     """
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=False)
     config = HyperpriorConfig.from_metadata(state["config"])
-    model = _ready(config, state["averaged"], state["simulated"])
+    model = _ready(model_type(config), state["averaged"], state["simulated"])
     networks = ExactNetworks.from_trained(model.entropy_model)
     training, validation = load_photos(data)
-    counts = hyper_latent_counts(model, networks, training[::TABLE_EVERY])
-    tables = factorised_tables(*zip(*map(_trimmed, counts), strict=True))
+    counted = training[::TABLE_EVERY]
+    tables = {LATENT_TABLES: logistic_scale_tables(table_scales()), HYPER_TABLES: factorised_tables(
+        *zip(*map(_trimmed, hyper_latent_counts(model, counted)), strict=True))}
+    more_tables, tensors = others(model, networks, tables, counted)
     weights.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(weights, model, networks, logistic_scale_tables(table_scales()), tables,
-                 {"date": f"{date.today()}", "steps": str(state["step"])})
+    save_weights(weights, model, networks, tables | more_tables,
+                 {"date": f"{date.today()}", "steps": str(state["step"])}, tensors)
     report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
     metric = METRIC_OF[state["tune"]]
     anchor = anchor_curve(validation, metric)
     history = []
     for snapshot in sorted(run.glob("averaged-*.pt"), key=_steps):
-        snapped = _ready(config, torch.load(snapshot, map_location="cpu"), state["simulated"])
+        snapped = _ready(model_type(config), torch.load(snapshot, map_location="cpu"), state["simulated"])
         points = validate(snapped, validation, metric)
         history.append((_steps(snapshot), bd_rate(anchor, _curve(points, metric)).percent))
         report(f"step {history[-1][0]}: {_signed(history[-1][1])} % against {anchor.codec}")
-    card = ModelCard(f"{date.today()}", f"{len(training) // len(SIZES)} photos", state["start"], state["step"],
-                     state["elapsed"] / 60, metric, validate(model, validation, metric), history)
-    weights.with_suffix(".md").write_text(card.text(weights.name))
+    card = ModelCard(weights.stem, f"{date.today()}", f"{len(training) // len(SIZES)} photos", state["start"],
+                     state["step"], state["elapsed"] / 60, metric, validate(model, validation, metric), history)
+    weights.with_suffix(".md").write_text(card.text())
 
 
-def _ready(config: HyperpriorConfig, state: dict[str, Tensor], formats_fixed: bool) -> HyperpriorModel:
+def _ready(model: HyperpriorModel, state: dict[str, Tensor], formats_fixed: bool) -> HyperpriorModel:
     """A model in evaluation mode with its integer networks simulated, their formats fixed if they were not yet."""
-    model = HyperpriorModel(config)
     restore_integer_stage(model, state, formats_fixed)
     return model.to(memory_format=torch.channels_last).eval()
 
 
 @torch.inference_mode()
-def hyper_latent_counts(model: HyperpriorModel, networks: ExactNetworks, photos: list[Tensor]) -> np.ndarray:
+def hyper_latent_counts(model: HyperpriorModel, photos: list[Tensor]) -> np.ndarray:
     """How often each hyper-latent occurs, over photos coded at every level.
 
     Returns:
@@ -141,12 +155,14 @@ class ModelCard:
     """What a reader should know about trained weights.
 
     Attributes:
+        name: of the weights, and the codec's up to the first hyphen.
         start: the weights that training went on from; None if from none.
         minutes: that training took.
         points: of the finished model on the validation photos.
         history: steps, and difference in rate against the anchor on the validation photos, in percent.
     """
 
+    name: str
     date: str
     data: str
     start: str | None
@@ -156,17 +172,18 @@ class ModelCard:
     points: Points
     history: list[tuple[int, float | None]]
 
-    def text(self, name: str) -> str:
+    def text(self) -> str:
         """The card in Markdown."""
+        codec = self.name.split("-")[0]
         digits = 2 if self.metric == "psnr" else 4
         points = "\n".join(f"| {quality:g} | {rate:.3f} | {value:.{digits}f} |"
                            for quality, (rate, value) in zip(VALIDATION_QUALITIES, self.points, strict=True))
         history = "\n".join(f"| {steps} | {_signed(percent)} |"
                             for steps, percent in self.history)
         sizes = ", ".join(f"{size:g}" for size in SIZES)
-        return f"""# {name}
+        return f"""# {self.name}.safetensors
 
-Weights of the image codec `hyperprior`, made by `fewbits train hyperprior`.
+Weights of the image codec `{codec}`, made by `fewbits train {codec}`.
 
 - Date: {self.date}
 - Data: {self.data}, at {sizes} of their size; every {VALIDATION_EVERY}th photo kept out for validation

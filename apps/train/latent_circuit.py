@@ -24,7 +24,7 @@ from torch import Tensor
 from fewbits.codecs.circuit.em import Expectation, Parameters
 from fewbits.codecs.circuit.tree import maximum_spanning_tree, mutual_information, rooted_at_centre
 from fewbits.codecs.codec import Progress, no_progress
-from fewbits.codecs.image.hyperprior.codec import QUALITY_CODES, WEIGHTS, Picture
+from fewbits.codecs.image.hyperprior.codec import WEIGHTS
 from fewbits.codecs.image.hyperprior.entropy_model import PASSES
 from fewbits.codecs.image.hyperprior.latent_circuit import (
     LATENTS,
@@ -33,7 +33,9 @@ from fewbits.codecs.image.hyperprior.latent_circuit import (
     LatentCircuit,
     low_passes,
 )
-from fewbits.codecs.image.hyperprior.latent_coder import Group, LatentCoder
+from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder
+from fewbits.codecs.image.hyperprior.picture import QUALITY_CODES, Picture
+from fewbits.codecs.image.hyperprior.residuals import Group
 from fewbits.codecs.image.hyperprior.weights import Weights, load_weights
 from fewbits.codecs.media import Image
 from fewbits.entropy.tables import SymbolTables
@@ -89,7 +91,7 @@ def train(data: Path, weights: Path, budget: Budget = Budget(), base: Path = WEI
     photos = list(_coded(data, loaded, budget.photos, progress))
     training = [photo for number, photo in enumerate(photos) if number % VALIDATION_EVERY]
     held_out = photos[::VALIDATION_EVERY]
-    learner = Learner(loaded.coder.latent_tables, _positions(training, budget.positions), budget)
+    learner = Learner(loaded.coder.residuals.latent_tables, _positions(training, budget.positions), budget)
     history = learner.train(_positions(held_out, budget.positions // 10), progress, report)
     circuit = learner.circuit(loaded.identity)
     weights.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +121,7 @@ class CodedPhoto:
         """From the photo at its sizes."""
         pictures = [Picture(weights, "cpu", image) for image in sizes]
         groups = {quality: [tile for picture in pictures
-                            for _, tile in picture.groups(round(quality / 100 * QUALITY_CODES))]
+                            for _, (tile,) in picture.parts(round(quality / 100 * QUALITY_CODES))]
                   for quality in QUALITIES}
         return cls(groups, np.concatenate([_entries(tile) for tiles in groups.values() for tile in tiles]))
 
@@ -292,12 +294,11 @@ def _beginning(nodes: int, states: int, ratios: Tensor) -> Parameters:
 
 def _savings(circuit: LatentCircuit, coder: LatentCoder, photos: list[CodedPhoto]) -> dict[float, float]:
     """What the circuit, with its integers, saves of the sections of photos at each quality, in per cent."""
-    with_circuit = LatentCoder(coder.config, coder.networks, coder.latent_tables, coder.hyper_tables,
-                               CircuitPrior(circuit, coder.latent_tables))
+    with_circuit = coder.with_prior(CircuitPrior(circuit, coder.residuals.latent_tables))
     result = {}
     for quality in QUALITIES:
         tiles = [tile for photo in photos for tile in photo.groups[quality]]
-        before, after = (sum(map(which.estimate_bits, tiles)) for which in (coder, with_circuit))
+        before, after = (sum(which.estimate_bits([tile])[0] for tile in tiles) for which in (coder, with_circuit))
         result[quality] = 100 * (1 - after / before)
     return result
 

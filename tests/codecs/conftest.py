@@ -1,5 +1,6 @@
 """Fixtures for codec tests."""
 
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -25,6 +26,16 @@ def smooth() -> Callable[..., np.ndarray]:
         planes = [128 + 90 * np.sin(5 * x + 2 * y * k) * np.cos(3 * y) + 30 * ((x * 2).astype(int) % 2 == k % 2)
                   for k in range(channels)]
         return np.clip(np.stack(planes, -1), 0, 255).astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def rechecked() -> Callable[[bytes, int], bytes]:
+    """Makes the checksum of a one-section file fit, as an attacker would: `rechecked(data, offset of the section)`."""
+    def make(data: bytes, offset: int) -> bytes:
+        header, section = data[: offset - 4], data[offset:]
+        return header + zlib.crc32(section, zlib.crc32(bytes(4), zlib.crc32(header))).to_bytes(4, "little") + section
 
     return make
 

@@ -12,6 +12,7 @@ from fewbits.codecs import files
 from fewbits.codecs.codec import Target
 from fewbits.codecs.image.hyperprior import codec as codec_module
 from fewbits.codecs.image.hyperprior import latent_circuit
+from fewbits.codecs.image.hyperprior import picture as picture_module
 from fewbits.codecs.image.hyperprior.codec import CIRCUIT, WEIGHTS, HyperpriorCodec
 from fewbits.codecs.image.hyperprior.entropy_model import PASSES
 from fewbits.codecs.image.hyperprior.latent_circuit import LatentCircuit, low_passes
@@ -89,7 +90,7 @@ def test_targets_are_met_with_fewer_bits_for_the_same_psnr(photo):
 
 
 def test_tiles_decode_by_themselves(photo, monkeypatch):
-    monkeypatch.setattr(codec_module, "TILE", 8)
+    monkeypatch.setattr(picture_module, "TILE", 8)
     data = bytearray(encoded(photo).data)
     assert latents_of(bytes(data)) == latents_of(encoded(photo, effort=5).data)
     data[files.info(bytes(data))["sections"][5]["offset"] + 3] ^= 0xFF

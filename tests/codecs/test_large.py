@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 
 from fewbits.codecs import files
 from fewbits.codecs.codec import Target
-from fewbits.codecs.image.hyperprior import codec as codec_module
+from fewbits.codecs.image.hyperprior import picture as picture_module
 from fewbits.codecs.media import Image
 from fewbits.eval.metrics import psnr
 
@@ -28,7 +28,7 @@ def test_tiles_of_real_size_lose_nothing(shared_data, monkeypatch, quality):
     mosaic = np.ascontiguousarray(np.concatenate(rows)[:2048, :2048])
     tiled = files.encode(Image(mosaic), target=Target(quality=quality))
     tiled_psnr = psnr(files.decode(tiled.data).media.pixels, mosaic)
-    monkeypatch.setattr(codec_module, "TILE", 256)
+    monkeypatch.setattr(picture_module, "TILE", 256)
     whole = files.encode(Image(mosaic), target=Target(quality=quality))
     whole_psnr = psnr(files.decode(whole.data).media.pixels, mosaic)
     print(f"quality {quality}: tiled {len(tiled.data)} bytes {tiled_psnr:.3f} dB, "

@@ -9,7 +9,7 @@ import fewbits
 from fewbits.apps import samples
 from fewbits.codecs import files, registry
 from fewbits.codecs.codec import Target
-from fewbits.codecs.image.hyperprior import codec as codec_module
+from fewbits.codecs.image.hyperprior import picture as picture_module
 from fewbits.codecs.media import Image
 from fewbits.entropy import container
 from fewbits.errors import DamagedError, InputError, StreamError, TruncatedError
@@ -45,7 +45,7 @@ def with_damage(data: bytes, *numbers: int) -> bytes:
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    monkeypatch.setattr(codec_module, "TILE", 8)
+    monkeypatch.setattr(picture_module, "TILE", 8)
 
 
 # Whole files

@@ -189,15 +189,17 @@ class EntropyModel(nn.Module):
             channels = slice(0, config.low_channels) if step.low else slice(config.low_channels, None)
             target = take_phases(latents[:, channels], step.phases)
             mean = mean.float()
-            scale = scale_of(scale_index)
-            residual = target - mean
-            pass_bits = logistic_bits(self._noisy(residual), scale).sum([1, 2, 3])
+            residual, pass_bits = self.quantised(target - mean, scale_index)
             bits = bits + pass_bits.view(len(step.phases), -1).sum(0)
-            quantised = round_through(residual) + mean
             decoded = decoded.clone()
-            for (i, j), phase in zip(step.phases, quantised.chunk(len(step.phases)), strict=True):
+            for (i, j), phase in zip(step.phases, (residual + mean).chunk(len(step.phases)), strict=True):
                 decoded[:, channels, i::2, j::2] = phase
         return decoded, bits
+
+    def quantised(self, residual: Tensor, scale_index: Tensor) -> tuple[Tensor, Tensor]:
+        """What residuals (N, C, H, W) become, and their bits (N,), by the predicted scales of these indices."""
+        bits = logistic_bits(self._noisy(residual), scale_of(scale_index)).sum([1, 2, 3])
+        return round_through(residual), bits
 
     def _noisy(self, x: Tensor) -> Tensor:
         return x + torch.rand_like(x) - 0.5 if self.training else torch.round(x)

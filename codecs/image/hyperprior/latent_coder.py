@@ -5,7 +5,6 @@ its latents are what the networks predict.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -23,7 +22,8 @@ from fewbits.codecs.image.hyperprior.entropy_model import (
     take_phases,
 )
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
-from fewbits.codecs.latents import LATENT_LIMIT, SYMBOL_LIMIT, UNIT, as_context
+from fewbits.codecs.image.hyperprior.residuals import Group, Residuals
+from fewbits.codecs.latents import LATENT_LIMIT, UNIT, as_context
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.entropy.coder import Decoder, Encoder
 from fewbits.entropy.tables import SymbolTables
@@ -34,22 +34,7 @@ if TYPE_CHECKING:  # brings numba, which a program that decodes without a circui
 
 STRIDE = HyperpriorConfig.HYPER_STRIDE
 LEVELS = len(PASSES)
-GROUPS_OF_LEVELS = (2, *[1] * (LEVELS - 1))  # hyper-latents come with the first pass
 BY_TABLES, BY_CIRCUIT = 0, 1  # forms of a tile, the first byte of its first section where there is a circuit
-
-
-@dataclass(frozen=True)
-class Group:
-    """Symbols that are coded together, each with the index of its table."""
-
-    symbols: np.ndarray  # (n,) int32
-    index: np.ndarray  # (n,) uint16
-    tables: SymbolTables
-
-
-def by_level(groups: list[Group]) -> list[list[Group]]:
-    """The groups of a tile, divided into its levels."""
-    return [groups[:2], *([group] for group in groups[2:])]
 
 
 class LatentCoder:
@@ -57,17 +42,21 @@ class LatentCoder:
 
     Args:
         networks: the integer networks.
-        latent_tables: one table per scale.
+        residuals: codes what they leave of the latents.
         hyper_tables: one table per level and hyper-latent channel, level by level.
-        prior: a circuit over the latents' symbols; None to code them by their tables alone.
+        prior: a circuit over whole steps; None to code them by their tables alone.
     """
 
-    def __init__(self, config: HyperpriorConfig, networks: ExactNetworks, latent_tables: SymbolTables,
+    def __init__(self, config: HyperpriorConfig, networks: ExactNetworks, residuals: Residuals,
                  hyper_tables: SymbolTables, prior: "CircuitPrior | None" = None) -> None:
         self.config, self.networks = config, networks
-        self.latent_tables, self.hyper_tables, self.prior = latent_tables, hyper_tables, prior
+        self.residuals, self.hyper_tables, self.prior = residuals, hyper_tables, prior
 
-    def quantise(self, latents: Tensor, hyper_latents: Tensor, position: int) -> tuple[list[Group], Tensor]:
+    def with_prior(self, prior: "CircuitPrior") -> "LatentCoder":
+        """The same with a circuit."""
+        return LatentCoder(self.config, self.networks, self.residuals, self.hyper_tables, prior)
+
+    def quantise(self, latents: Tensor, hyper_latents: Tensor, position: int) -> tuple[list[list[Group]], Tensor]:
         """Symbols for a tile's latents, and the latents as they will be decoded.
 
         Args:
@@ -76,25 +65,24 @@ class LatentCoder:
             position: 64 times the level.
 
         Returns:
-            Groups in decoding order, and decoded latents (192, h, w) int16 in 1/16 step.
+            The groups of each level, in decoding order, and decoded latents (192, h, w) int16 in 1/16 step.
         """
         height, width = latents.shape[1:]
         rounded = self._rounded(hyper_latents, position)[None]
-        groups = [Group(_flat(rounded, [rounded.shape[2:]], np.int32), self._hyper_index(rounded, position),
-                        self.hyper_tables)]
+        hyper = Group(_flat(rounded, [rounded.shape[2:]], np.int32), self._hyper_index(rounded, position),
+                      self.hyper_tables)
         target = F.pad(latents[None], (0, -width % STRIDE, 0, -height % STRIDE))
         passes = _Passes(self.config, self.networks, rounded, position, height, width)
+        levels = []
         for number, step in enumerate(PASSES):
             mean, scale, extents = passes.predict(number)
-            wanted = take_phases(target[:, passes.channels(number)], step.phases)
-            residual = torch.round(wanted - mean / UNIT).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-            for phase, (h, w) in zip(residual, extents, strict=True):  # nothing is sent beyond the picture
-                phase[:, h:] = 0
-                phase[:, :, w:] = 0
-            groups.append(Group(_flat(residual, extents, np.int32), _flat(scale, extents, np.uint16),
-                                self.latent_tables))
-            passes.store(number, mean, residual)
-        return groups, passes.decoded()
+            wanted = take_phases(target[:, passes.channels(number)], step.phases) - mean / UNIT
+            values, groups = self.residuals.quantise(_flat(wanted, extents, np.float32),
+                                                     _flat(scale, extents, np.uint16))
+            levels.append(groups)
+            passes.store(number, mean, _filled(mean, values, extents))
+        levels[0].insert(0, hyper)
+        return levels, passes.decoded()
 
     def decode(self, sections: Sequence[bytes | None], height: int, width: int, position: int,
                levels: int = LEVELS) -> Tensor:
@@ -105,16 +93,17 @@ class LatentCoder:
             levels: how many to decode, where they are there; the others are predicted.
         """
         reader = self._reader(sections, levels)
-        rounded = torch.empty(1, self.config.hyper_latents, -(-height // STRIDE), -(-width // STRIDE))
-        symbols = reader.next(self.hyper_tables, self._hyper_index(rounded, position))
-        _fill(rounded, symbols, [rounded.shape[2:]])
-        rounded.clamp_(-HYPER_LIMIT, HYPER_LIMIT)
+        like = torch.empty(1, self.config.hyper_latents, -(-height // STRIDE), -(-width // STRIDE))
+        symbols = reader.next(self.hyper_tables, self._hyper_index(like, position))
+        rounded = _filled(like, symbols, [like.shape[2:]]).clamp_(-HYPER_LIMIT, HYPER_LIMIT)
         passes = _Passes(self.config, self.networks, rounded, position, height, width)
-        for number in range(len(PASSES)):
+        for number in range(LEVELS):
             mean, scale, extents = passes.predict(number)
             residual = torch.zeros_like(mean)
             if number < reader.levels:
-                _fill(residual, reader.next(self.latent_tables, _flat(scale, extents, np.uint16)), extents)
+                values = self.residuals.decode(reader.next, _flat(scale, extents, np.uint16))
+                residual = _filled(mean, values, extents)
+                reader.end_level(number)
             passes.store(number, mean, residual)
         return passes.decoded()
 
@@ -190,22 +179,22 @@ class _Reader:
 
     def __init__(self, decoder_of: "Callable[[bytes], Decoder | CircuitDecoder]", sections: Sequence[bytes | None],
                  levels: int) -> None:
-        progressive = len(sections) > 1
         there = list(takewhile(lambda section: section is not None, sections))
-        self.levels = min(levels, len(there)) if progressive else levels
-        self._decoder_of, self._sections = decoder_of, iter(there)
-        self._counts = iter(GROUPS_OF_LEVELS if progressive else [sum(GROUPS_OF_LEVELS)])
-        self._left = 0  # groups in the section at hand
+        self._progressive = len(sections) > 1
+        self.levels = min(levels, len(there)) if self._progressive else levels
+        self._decoders = map(decoder_of, there)
+        self._decoder = next(self._decoders)
 
     def next(self, tables: SymbolTables, index: np.ndarray) -> np.ndarray:
         """Symbols (n,) int32 of the next group, from their tables (n,) uint16."""
-        if not self._left:
-            self._decoder, self._left = self._decoder_of(next(self._sections)), next(self._counts)
-        symbols = self._decoder.decode(tables, index)
-        self._left -= 1
-        if not self._left:
+        return self._decoder.decode(tables, index)
+
+    def end_level(self, number: int) -> None:
+        """To be called after a level's groups. Raises `StreamError` if a section goes on after its last one."""
+        if self._progressive or number == LEVELS - 1:
             self._decoder.finish()
-        return symbols
+        if self._progressive and number + 1 < self.levels:
+            self._decoder = next(self._decoders)
 
 
 def _by_tables(parts: list[list[Group]]) -> list[bytes]:
@@ -248,8 +237,8 @@ class _Passes:
         return mean, scale, extents
 
     def store(self, number: int, mean: Tensor, residual: Tensor) -> None:
-        """Enters the decoded latents of a pass."""
-        decoded = (mean + UNIT * residual).clamp_(-LATENT_LIMIT, LATENT_LIMIT)
+        """Enters the decoded latents of a pass, from means and residuals in 1/16 step."""
+        decoded = (mean + residual).clamp_(-LATENT_LIMIT, LATENT_LIMIT)
         for (i, j), phase in zip(PASSES[number].phases, decoded, strict=True):
             self.latents[0, self.channels(number), i::2, j::2] = phase
 
@@ -258,16 +247,17 @@ class _Passes:
 
 
 def _flat(x: Tensor, extents: list[tuple[int, int]], dtype: type) -> np.ndarray:
-    """(phases, C, H, W) to one row of integers: phase by phase, row by row, all channels of a position together."""
+    """(phases, C, H, W) to one row: phase by phase, row by row, all channels of a position together."""
     parts = [phase.permute(1, 2, 0)[:h, :w].reshape(-1) for phase, (h, w) in zip(x, extents, strict=True)]
-    return torch.cat(parts).numpy().astype(dtype)
+    return torch.cat(parts).numpy().astype(dtype, copy=False)
 
 
-def _fill(x: Tensor, symbols: np.ndarray, extents: list[tuple[int, int]]) -> None:
-    """Inverse of `_flat`, into x (phases, C, H, W)."""
-    channels, begin = x.shape[1], 0
-    values = torch.from_numpy(symbols).to(x.dtype)
-    for phase, (h, w) in zip(x, extents, strict=True):
+def _filled(like: Tensor, values: np.ndarray, extents: list[tuple[int, int]]) -> Tensor:
+    """Inverse of `_flat`: (phases, C, H, W) float32 of the shape of `like`, 0 beyond the picture."""
+    result, channels, begin = torch.zeros_like(like), like.shape[1], 0
+    floats = torch.from_numpy(values).float()
+    for phase, (h, w) in zip(result, extents, strict=True):
         count = channels * h * w
-        phase[:, :h, :w] = values[begin : begin + count].view(h, w, channels).permute(2, 0, 1)
+        phase[:, :h, :w] = floats[begin : begin + count].view(h, w, channels).permute(2, 0, 1)
         begin += count
+    return result

@@ -1,5 +1,6 @@
 """The weights file: float transforms, integer networks and integer tables in one safetensors file."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,12 +8,14 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.entropy_model import HYPER_SCALE_LOW
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
 from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder
 from fewbits.codecs.image.hyperprior.model import HyperpriorModel
+from fewbits.codecs.image.hyperprior.residuals import Residuals, WholeSteps
 from fewbits.codecs.model_weights import load_floats, stored, tables_of
 from fewbits.codecs.weights import identity_of
 from fewbits.entropy.tables import SymbolTables
@@ -44,13 +47,11 @@ class Weights:
         """
         from fewbits.codecs.image.hyperprior.latent_circuit import CircuitPrior, LatentCircuit  # brings numba
 
-        circuit, coder = LatentCircuit.load(path), self.coder
+        circuit = LatentCircuit.load(path)
         if circuit.belongs_to != self.identity:
             raise WeightsError(f"The circuit {path} is for weights {circuit.belongs_to.hex()} of hyperprior; "
                                f"installed are {self.identity.hex()}.")
-        prior = CircuitPrior(circuit, coder.latent_tables)
-        return replace(self, coder=LatentCoder(coder.config, coder.networks, coder.latent_tables, coder.hyper_tables,
-                                               prior))
+        return replace(self, coder=self.coder.with_prior(CircuitPrior(circuit, self.coder.residuals.latent_tables)))
 
     def trainable(self) -> HyperpriorModel:
         """The whole model with its integer networks turned back into trainable ones, which it simulates."""
@@ -65,16 +66,33 @@ class Weights:
         return model
 
 
-def save_weights(path: Path, model: HyperpriorModel, networks: ExactNetworks, latent_tables: SymbolTables,
-                 hyper_tables: SymbolTables, notes: dict[str, str]) -> None:
-    """Writes a weights file. Float parts are stored with half precision; `notes` go into the metadata."""
-    tensors = stored(model, FLOAT_PARTS, networks.to_tensors(),
-                     {LATENT_TABLES: latent_tables, HYPER_TABLES: hyper_tables})
-    save_file(tensors, path, metadata=model.config.to_metadata() | notes)
+def save_weights(path: Path, model: HyperpriorModel, networks: ExactNetworks, tables: dict[str, SymbolTables],
+                 notes: dict[str, str], others: dict[str, Tensor] | None = None) -> None:
+    """Writes a weights file. Float parts are stored with half precision; `notes` go into the metadata.
+
+    Args:
+        tables: `LATENT_TABLES`, `HYPER_TABLES`, and those of others.
+        others: what another codec with these networks adds.
+    """
+    tensors = stored(model, FLOAT_PARTS, networks.to_tensors(), tables)
+    save_file(tensors | (others or {}), path, metadata=model.config.to_metadata() | notes)
 
 
-def load_weights(path: Path, device: str) -> Weights:
-    """Reads a weights file. Raises `WeightsError` if it is missing or is not one."""
+ResidualsOf = Callable[[SymbolTables, dict[str, Tensor]], Residuals]
+"""Makes what residuals are coded by, from the latents' tables and all tensors of a weights file."""
+
+
+def whole_steps(latent_tables: SymbolTables, tensors: dict[str, Tensor]) -> Residuals:
+    """What `hyperprior` itself codes residuals by."""
+    return WholeSteps(latent_tables)
+
+
+def load_weights(path: Path, device: str, residuals: ResidualsOf = whole_steps) -> Weights:
+    """Reads a weights file. Raises `WeightsError` if it is missing or is not one.
+
+    Args:
+        residuals: makes what they are coded by, for a codec that shares these networks.
+    """
     identity = identity_of(path)
     try:
         with safe_open(path, "pt") as file:
@@ -82,8 +100,8 @@ def load_weights(path: Path, device: str) -> Weights:
             config = HyperpriorConfig.from_metadata(file.metadata() or {})
         model = HyperpriorModel(config)
         load_floats(model, FLOAT_PARTS, tensors)
-        coder = LatentCoder(config, ExactNetworks.from_tensors(tensors), tables_of(LATENT_TABLES, tensors),
-                            tables_of(HYPER_TABLES, tensors))
+        coder = LatentCoder(config, ExactNetworks.from_tensors(tensors),
+                            residuals(tables_of(LATENT_TABLES, tensors), tensors), tables_of(HYPER_TABLES, tensors))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{path} cannot be used as weights of `hyperprior`: {error}.") from None
+        raise WeightsError(f"{path} cannot be used as weights of this codec: {error}.") from None
     return Weights(identity, model.to(device, memory_format=torch.channels_last).eval(), coder)

@@ -1,0 +1,126 @@
+"""A picture while it is encoded, and the float transforms at one quality."""
+
+import math
+from collections.abc import Iterator
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
+from fewbits.codecs.image.hyperprior.residuals import Group
+from fewbits.codecs.image.hyperprior.transforms import OVERLAP, Sides
+from fewbits.codecs.image.hyperprior.weights import Weights
+from fewbits.codecs.image.tiles import tiles
+from fewbits.codecs.latents import UNIT
+from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
+from fewbits.codecs.media import Image
+from fewbits.codecs.spans import Span
+from fewbits.entropy.container import size_of_sections
+
+BLOCK = HyperpriorConfig.BLOCK
+TILE = 128  # latents on a side: 1024 pixels
+HALO = 8  # latents around a tile, as far as the transforms' blocks reach
+QUALITY_CODES = 224  # the header's quality, 0..224, counts 1/32 level
+
+
+class Transform:
+    """The float transforms at one quality."""
+
+    def __init__(self, weights: Weights, device: str, code: int) -> None:
+        self.model, self.device = weights.model, device
+        self.levels = (level_integers(position_of(code), self.model.config.levels) / 2**LEVEL_FRACTION).to(device)
+        self.step, self.step_back = self.model.quantiser.steps(self.levels)
+        self.scale = self.model.quantiser.input_scale(self.step)
+        self.scale_back = self.model.quantiser.input_scale(self.step_back)
+
+    def latents(self, coefficients: Tensor, rows: Span, columns: Span) -> tuple[Tensor, Tensor]:
+        """Latents (192, h, w) of a tile and its unrounded hyper-latents, from coefficients with their halo."""
+        outer = self.model.analysis(coefficients, self.step, self.scale, self.levels)
+        latents = outer[:, :, rows.inner, columns.inner]
+        stride = HyperpriorConfig.HYPER_STRIDE
+        padding = (0, -latents.shape[3] % stride, 0, -latents.shape[2] % stride)
+        padded = F.pad(latents, padding, mode="replicate").contiguous(memory_format=torch.channels_last)
+        hyper_latents = self.model.entropy_model.hyper_latents(padded, self.scale, self.levels)
+        return latents[0].cpu(), hyper_latents[0].cpu()
+
+    def pixels(self, latents: Tensor, rows: Span, columns: Span) -> Tensor:
+        """A tile's pixels (3, 8 h, 8 w) in about [0, 1], from decoded latents with their halo."""
+        floats = (latents[None].to(self.device).float() / UNIT).contiguous(memory_format=torch.channels_last)
+        image = self.model.synthesis(floats, self.step_back, self.scale_back, self.levels, _sides(rows, columns))
+        top, left = ((s.start - s.outer_start) * BLOCK - (0 if s.at_start else OVERLAP) for s in (rows, columns))
+        height, width = ((s.stop - s.start) * BLOCK for s in (rows, columns))
+        return image[0, :, top : top + height, left : left + width]
+
+
+def _sides(rows: Span, columns: Span) -> Sides:
+    return columns.at_start, columns.at_end, rows.at_start, rows.at_end
+
+
+class Picture:
+    """A picture being encoded, tile by tile, each in one part or in its levels."""
+
+    def __init__(self, weights: Weights, device: str, image: Image, progressive: bool = False) -> None:
+        self.weights, self.device, self.image, self.progressive = weights, device, image, progressive
+        self.tiles = tiles_of(image.height, image.width)
+        self.tile_count = len(self.tiles)
+        self.rgb = image.rgb()
+
+    def parts(self, code: int) -> Iterator[tuple[int, list[list[Group]]]]:
+        """Number of every tile at a quality, and the groups of each of its sections."""
+        transform = Transform(self.weights, self.device, code)
+        for number, (rows, columns) in enumerate(self.tiles):
+            levels = self._quantised(transform, rows, columns, code)[0]
+            yield number, levels if self.progressive else [list(chain.from_iterable(levels))]
+
+    def size(self, code: int, others: list[int]) -> float:
+        """Bytes of all sections at a quality, within a few bytes; `others`: lengths of those that are not of tiles."""
+        lengths = [bits / 8 + 8 for _, parts in self.parts(code) for bits in self.weights.coder.estimate_bits(parts)]
+        rounded = list(map(math.ceil, lengths))
+        return sum(lengths) - sum(rounded) + size_of_sections(rounded + others)
+
+    def mean_square_error(self, code: int) -> float:
+        """Of the RGB samples after decoding, on the 0..255 scale."""
+        transform = Transform(self.weights, self.device, code)
+        latents = torch.zeros(HyperpriorConfig.LATENTS, self.tiles[-1][0].size, self.tiles[-1][1].size,
+                              dtype=torch.int16)
+        for rows, columns in self.tiles:
+            latents[:, rows.core, columns.core] = self._quantised(transform, rows, columns, code)[1]
+        error = 0.0
+        for rows, columns in self.tiles:
+            pixels = transform.pixels(latents[:, rows.outer, columns.outer], rows, columns).cpu()
+            source = self.rgb[rows.start * BLOCK : rows.stop * BLOCK, columns.start * BLOCK : columns.stop * BLOCK]
+            height, width = source.shape[:2]
+            decoded = (pixels[:, :height, :width] * 255).round().clamp(0, 255).permute(1, 2, 0).numpy()
+            error += float(np.square(decoded - source, dtype=np.float64).sum())
+        return max(error / self.rgb.size, 1e-10)
+
+    def _quantised(self, transform: Transform, rows: Span, columns: Span,
+                   code: int) -> tuple[list[list[Group]], Tensor]:
+        latents, hyper_latents = transform.latents(self._coefficients(rows, columns), rows, columns)
+        return self.weights.coder.quantise(latents, hyper_latents, position_of(code))
+
+    def _coefficients(self, rows: Span, columns: Span) -> Tensor:
+        """The lapped transform of a tile with its halo: (1, 192, h, w)."""
+        def pixel_range(span: Span, size: int) -> tuple[int, int, int]:
+            start = span.outer_start * BLOCK - (0 if span.at_start else OVERLAP)
+            stop = span.outer_stop * BLOCK + (0 if span.at_end else OVERLAP)
+            return start, min(stop, size), max(stop - size, 0)
+
+        top, bottom, below = pixel_range(rows, self.image.height)
+        left, right, beside = pixel_range(columns, self.image.width)
+        part = np.pad(self.rgb[top:bottom, left:right], ((0, below), (0, beside), (0, 0)), mode="edge")
+        image = torch.from_numpy(part).to(self.device).permute(2, 0, 1)[None].float() / 255
+        return self.weights.model.analysis.coefficients(image, _sides(rows, columns))
+
+
+def tiles_of(height: int, width: int) -> list[tuple[Span, Span]]:
+    """Rows and columns, in latents, of each tile of a picture."""
+    return list(tiles(-(-height // BLOCK), -(-width // BLOCK), TILE, HALO))
+
+
+def position_of(code: int) -> int:
+    """64 times the level, from the header's quality."""
+    return 2 * code

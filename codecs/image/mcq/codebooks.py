@@ -1,0 +1,149 @@
+"""Residuals of one pass to indices of codebooks and back: what encoder and decoder run in place of the trainable twin.
+
+Residuals are sorted by the index of their predicted scale, which both sides know, keeping their order within a scale.
+Each scale with a codebook has its residuals divided into vectors, the last one filled up with zeros; others are coded
+as whole steps. What is decoded are integers in 1/16 step.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from fewbits.codecs.image.hyperprior.residuals import Group, Read
+from fewbits.codecs.latents import SYMBOL_LIMIT, UNIT
+from fewbits.entropy.tables import SymbolTables
+from fewbits.errors import DamagedError
+
+SLOPE = 0.05  # squared steps that a bit is worth in the choice of an entry
+
+
+@dataclass(frozen=True)
+class Run:
+    """The residuals of one scale in the sorted order.
+
+    Attributes:
+        scale: its index.
+        start, stop: places of the residuals.
+    """
+
+    scale: int
+    start: int
+    stop: int
+
+
+class VectorResiduals:
+    """Codes residuals by a codebook for each of the smaller scales; see `hyperprior.latent_coder.Residuals`.
+
+    Args:
+        entries: of each codebook, (K, D) int16 in 1/16 step.
+        index_tables: a table for each codebook, over its entries and, as symbol K, vectors that are spelled out.
+        latent_tables: one table per scale, for residuals as whole steps.
+
+    Raises:
+        ValueError: if they do not fit each other.
+    """
+
+    def __init__(self, entries: list[np.ndarray], index_tables: SymbolTables, latent_tables: SymbolTables) -> None:
+        if len(entries) != len(index_tables) or len(entries) > len(latent_tables):
+            raise ValueError(f"{len(entries)} codebooks with {len(index_tables)} tables")
+        if any(book.ndim != 2 or book.dtype != np.int16 or 0 in book.shape for book in entries):
+            raise ValueError("codebooks must be matrices of int16")
+        if (index_tables.lows != 0).any() or (index_tables.highs != [len(book) for book in entries]).any():
+            raise ValueError("the tables are not those of the codebooks")
+        self.entries, self.index_tables, self.latent_tables = entries, index_tables, latent_tables
+        self._index_bits, self._latent_bits = _lengths(index_tables), _lengths(latent_tables)
+        self.dimensions = np.array([book.shape[1] for book in entries])
+
+    def quantise(self, residuals: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, list[Group]]:
+        """See `Residuals.quantise`. The choice of an entry weighs distance against rate."""
+        order = np.argsort(scales, kind="stable")
+        wanted, sorted_scales = residuals[order], scales[order]
+        whole = np.rint(wanted).clip(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+        decoded, spelled = whole * UNIT, np.ones(len(order), bool)
+        symbols = []
+        for run in self._runs(sorted_scales):
+            place = slice(run.start, run.stop)
+            chosen, rows_spelled = self._choose(run.scale, wanted[place], whole[place])
+            symbols.append(np.where(rows_spelled, len(self.entries[run.scale]), chosen))
+            spelled[place] = self._each(rows_spelled, run)
+            values = self.entries[run.scale][chosen].ravel()[: run.stop - run.start]
+            decoded[place] = np.where(spelled[place], decoded[place], values)
+        indices = np.concatenate(symbols).astype(np.int32) if symbols else np.empty(0, np.int32)
+        groups = [Group(indices, self._tables_of(sorted_scales), self.index_tables),
+                  Group(whole[spelled].astype(np.int32), sorted_scales[spelled], self.latent_tables)]
+        return _unsorted(decoded, order), groups
+
+    def decode(self, read: Read, scales: np.ndarray) -> np.ndarray:
+        """See `Residuals.decode`."""
+        order = np.argsort(scales, kind="stable")
+        sorted_scales = scales[order]
+        symbols = read(self.index_tables, self._tables_of(sorted_scales))
+        decoded, spelled = np.empty(len(order), np.float32), np.ones(len(order), bool)
+        begin = 0
+        for run in self._runs(sorted_scales):
+            book, place = self.entries[run.scale], slice(run.start, run.stop)
+            own = symbols[begin : begin + self._vectors(run)]
+            begin += len(own)
+            if own.min() < 0 or own.max() > len(book):
+                raise DamagedError("The section is damaged: an index lies outside its codebook.")
+            spelled[place] = self._each(own == len(book), run)
+            decoded[place] = book[np.minimum(own, len(book) - 1)].ravel()[: run.stop - run.start]
+        decoded[spelled] = read(self.latent_tables, sorted_scales[spelled]).astype(np.float32) * UNIT
+        return _unsorted(decoded, order)
+
+    def _choose(self, scale: int, wanted: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Entries for residuals (n,) of one scale, and which vectors are better spelled out as whole steps."""
+        from fewbits.kernels.vq import nearest  # brings numba, which a program that only decodes does without
+
+        book = self.entries[scale].astype(np.float32) / UNIT
+        lengths = self._index_bits[scale]
+        rows = _rows(wanted, book.shape[1])
+        chosen = nearest(torch.from_numpy(rows), torch.from_numpy(book),
+                         torch.from_numpy(0.5 * SLOPE * lengths[: len(book)])).numpy()
+        costs = np.square(rows - book[chosen]).sum(1) + SLOPE * lengths[chosen]
+        spelled = costs > SLOPE * lengths[len(book)]  # the least that spelling out takes
+        numbers = _rows(whole, book.shape[1])[spelled].astype(np.int64)
+        steps, low = self._latent_bits[scale], self.latent_tables.lows[scale]
+        places = (numbers - low).clip(-1, len(steps) - 1) % len(steps)  # what the table does not cover is escaped
+        bits = (steps[places] + 8.0 * (places == len(steps) - 1)).sum(1) + lengths[len(book)]
+        plain = np.square(rows[spelled] - numbers).sum(1) + SLOPE * bits
+        spelled[spelled] = plain < costs[spelled]
+        return chosen, spelled
+
+    def _runs(self, sorted_scales: np.ndarray) -> Iterator[Run]:
+        """The scales with codebooks that occur."""
+        ends = np.searchsorted(sorted_scales, np.arange(len(self.entries) + 1))
+        for scale, (start, stop) in enumerate(pairwise(ends)):
+            if stop > start:
+                yield Run(scale, int(start), int(stop))
+
+    def _vectors(self, run: Run) -> int:
+        return -(-(run.stop - run.start) // int(self.dimensions[run.scale]))
+
+    def _each(self, rows: np.ndarray, run: Run) -> np.ndarray:
+        """What holds of vectors, for each of their residuals."""
+        return np.repeat(rows, self.dimensions[run.scale])[: run.stop - run.start]
+
+    def _tables_of(self, sorted_scales: np.ndarray) -> np.ndarray:
+        """The table of each vector."""
+        runs = list(self._runs(sorted_scales))
+        return np.repeat(np.array([run.scale for run in runs], np.uint16), [self._vectors(run) for run in runs])
+
+
+def _lengths(tables: SymbolTables) -> list[np.ndarray]:
+    """Bits of each entry of each table, the escape last, float32."""
+    return np.split(tables.code_lengths().astype(np.float32), tables.offsets[1:-1])
+
+
+def _rows(values: np.ndarray, dimension: int) -> np.ndarray:
+    """(n,) to (ceil(n / dimension), dimension), filled up with zeros."""
+    return np.pad(values, (0, -len(values) % dimension)).reshape(-1, dimension)
+
+
+def _unsorted(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    result = np.empty_like(values)
+    result[order] = values
+    return result
