@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, Self, TypeVar
 
+import numpy as np
+
 from fewbits.errors import InputError, WeightsError
 
 Progress = Callable[[float, str], None]
@@ -138,3 +140,14 @@ class Codec(ABC, Generic[MediaT]):
         Args:
             shape: what the file's header says of the media, by name; see `fewbits.codecs.kinds.shape_of`.
         """
+
+    def bits_by_place(self, stream: Stream, shape: dict[str, int]) -> tuple[int, np.ndarray] | None:
+        """Where in a picture the bits of a stream went; None where the codec cannot tell. Arguments as of `decode`.
+
+        Returns:
+            The side of a square cell in pixels, and the bits of each: (ceil(H / side), ceil(W / side)) float64.
+
+        Raises:
+            StreamError: where the stream is wrong.
+        """
+        return None

@@ -108,9 +108,19 @@ class HyperpriorCodec(Codec[Image]):
         samples = self._synthesise(latents, stream.settings["quality"], shape, progress)
         return finished(samples, stream, shape)
 
+    def bits_by_place(self, stream: Stream, shape: dict[str, int]) -> tuple[int, np.ndarray]:
+        """A cell for each place of the latents; see `Codec.bits_by_place`."""
+        spent = np.zeros(_grid(shape))
+        self.latents(stream, shape, spent=spent)
+        return BLOCK, spent
+
     @torch.inference_mode()
-    def latents(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Tensor:
+    def latents(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress,
+                spent: np.ndarray | None = None) -> Tensor:
         """What is decoded before any float arithmetic, and so equal on every machine.
+
+        Args:
+            spent: (ceil(H / 8), ceil(W / 8)) float64 zeros, where the bits of each tile are wanted as they lie in it.
 
         Returns:
             (192, ceil(H / 8), ceil(W / 8)) int16, in 1/16 quantiser step; 0 in damaged tiles.
@@ -124,8 +134,12 @@ class HyperpriorCodec(Codec[Image]):
         latents = torch.zeros(HyperpriorConfig.LATENTS, rows, columns, dtype=torch.int16)
         for number, ((down, across), section) in enumerate(zip(cut, stream.sections, strict=False)):
             if section is not None:
+                place = None if spent is None else spent[down.core, across.core]
                 latents[:, down.core, across.core] = self._weights.coder.decode(
-                    section, down.stop - down.start, across.stop - across.start, _position(stream.settings["quality"]))
+                    section, down.stop - down.start, across.stop - across.start, _position(stream.settings["quality"]),
+                    place)
+                if place is not None:
+                    place *= 8 * len(section) / max(place.sum(), 1)  # a circuit needs fewer bits than the tables
             progress(0.5 * (number + 1) / len(cut), "decoding")
         return latents
 

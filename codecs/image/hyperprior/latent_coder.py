@@ -82,17 +82,28 @@ class LatentCoder:
             passes.store(number, mean, residual)
         return groups, passes.decoded()
 
-    def decode(self, data: bytes, height: int, width: int, position: int) -> Tensor:
-        """Bytes of a tile to latents (192, h, w) int16 in 1/16 step. Raises `StreamError` for wrong data."""
+    def decode(self, data: bytes, height: int, width: int, position: int, spent: np.ndarray | None = None) -> Tensor:
+        """Bytes of a tile to latents (192, h, w) int16 in 1/16 step. Raises `StreamError` for wrong data.
+
+        Args:
+            spent: (h, w) float64, to which the ideal code lengths by tables are added in bits, where they are wanted.
+        """
         decoder = self._decoder(data)
         rounded = torch.empty(1, self.config.hyper_latents, -(-height // STRIDE), -(-width // STRIDE))
-        symbols = decoder.decode(self.hyper_tables, self._hyper_index(rounded, position))
+        index = self._hyper_index(rounded, position)
+        symbols = decoder.decode(self.hyper_tables, index)
+        if spent is not None:
+            bits = self.hyper_tables.bits_each(symbols, index).reshape(*rounded.shape[2:], -1).sum(-1) / STRIDE**2
+            spent += bits.repeat(STRIDE, 0).repeat(STRIDE, 1)[:height, :width]
         _fill(rounded, symbols, [rounded.shape[2:]])
         rounded.clamp_(-HYPER_LIMIT, HYPER_LIMIT)
         passes = _Passes(self.config, self.networks, rounded, position, height, width)
         for number in range(len(PASSES)):
             mean, scale, extents = passes.predict(number)
-            symbols = decoder.decode(self.latent_tables, _flat(scale, extents, np.uint16))
+            index = _flat(scale, extents, np.uint16)
+            symbols = decoder.decode(self.latent_tables, index)
+            if spent is not None:
+                _add_by_place(spent, self.latent_tables.bits_each(symbols, index), PASSES[number].phases, extents)
             residual = torch.zeros_like(mean)
             _fill(residual, symbols, extents)
             passes.store(number, mean, residual)
@@ -215,3 +226,12 @@ def _fill(x: Tensor, symbols: np.ndarray, extents: list[tuple[int, int]]) -> Non
         count = channels * h * w
         phase[:, :h, :w] = values[begin : begin + count].view(h, w, channels).permute(2, 0, 1)
         begin += count
+
+
+def _add_by_place(spent: np.ndarray, bits: np.ndarray, phases: tuple[tuple[int, int], ...],
+                  extents: list[tuple[int, int]]) -> None:
+    """Adds bits in the order of `_flat`, summed over channels, to the places (h, w) of their phases."""
+    channels, begin = bits.size // sum(h * w for h, w in extents), 0
+    for (i, j), (h, w) in zip(phases, extents, strict=True):
+        spent[i::2, j::2] += bits[begin : begin + channels * h * w].reshape(h, w, channels).sum(-1)
+        begin += channels * h * w
