@@ -1,5 +1,7 @@
 """Damage done to files on purpose, to see what survives it."""
 
+from typing import Any
+
 import numpy as np
 
 from fewbits.codecs import files
@@ -23,9 +25,9 @@ def damaged(data: bytes, way: str, share: float, seed: int = 0) -> bytes:
     """
     if way not in WAYS or not 0 <= share <= 1:
         raise InputError(f"A file can be damaged by {', '.join(WAYS)}, with a share from 0 to 1, not {way} {share:g}.")
-    facts = files.info(data)
+    facts: dict[str, Any] = files.info(data)
     bytes_of, generator = np.frombuffer(data, np.uint8).copy(), np.random.default_rng(seed)
-    start = int(str(facts["header_bytes"]))
+    start = facts["header_bytes"]
     if way == "cut":
         return data[: len(data) - _count(share, len(data) - start)]
     if way == "flip":

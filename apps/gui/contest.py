@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fewbits.apps.gui.coding import metric_in_words, opened, rate_in_words
 from fewbits.apps.gui.previews import preview
 from fewbits.codecs import kinds, registry, sources
 from fewbits.codecs.codec import Progress, Target, no_progress
-from fewbits.eval.contenders import available, contender
-from fewbits.eval.curves import codecs_of, mean_curves
-from fewbits.eval.matched import Entry, entries
-from fewbits.eval.medium import MEDIA, short_label
-from fewbits.eval.plots import rate_distortion_svg
+
+if TYPE_CHECKING:
+    from fewbits.eval.matched import Entry
 
 _USUAL_RATES = {"image": Target(bits_per_pixel=0.5), "audio": Target(kbps=12), "video": Target(bits_per_pixel=0.05)}
 _PLOTTED = {"image": "psnr", "audio": "mel", "video": "psnr"}
@@ -40,6 +39,8 @@ def choices(source: Path) -> tuple[list[str], list[str], int]:
     Raises:
         InputError: if the file cannot be read.
     """
+    from fewbits.eval.contenders import available, contender
+
     kind = sources.kind_of_source(source)
     usual = registry.entry(registry.default(kind))
     names = [name for name in available(kind) if "-" not in name or name in registry.names(kind)]
@@ -55,6 +56,8 @@ def compare(source: Path, codecs: list[str], size: int, effort: int, curves: boo
     Raises:
         FewbitsError: for what cannot be read or coded.
     """
+    from fewbits.eval.matched import entries  # brings scipy
+
     progress(0, "reading")
     media = opened(source)
     first = preview(folder, media)
@@ -73,21 +76,30 @@ def compare(source: Path, codecs: list[str], size: int, effort: int, curves: boo
     return Contest(shown, heard, _plot(records, kind), _table(records, kind))
 
 
-def _caption(entry: Entry, rate: str) -> str:
+def _caption(entry: "Entry", rate: str) -> str:
+    from fewbits.eval.medium import short_label
+
     metrics = entry.record["metrics"]
     name = next(iter(metrics))
     words = "lossless" if entry.record["exact"] else f"{short_label(name)} {metric_in_words(name, metrics[name])}"
     return f"{entry.record['codec']}: {len(entry.data):,} bytes, {rate}, {words}"
 
 
-def _plot(records: list[dict], kind: str) -> str:
+def _plot(records: list[dict[str, Any]], kind: str) -> str:
+    from fewbits.eval.curves import codecs_of, mean_curves
+    from fewbits.eval.medium import MEDIA
+    from fewbits.eval.plots import rate_distortion_svg  # brings matplotlib
+
     result = {"records": records}
     curves = mean_curves(result, _PLOTTED[kind])
     own = [name for name in codecs_of(result) if name in registry.names(kind)]
     return rate_distortion_svg(curves, MEDIA[kind], own, codecs_of(result)) if curves else ""
 
 
-def _table(records: list[dict], kind: str) -> list[list[str]]:
+def _table(records: list[dict[str, Any]], kind: str) -> list[list[str]]:
+    from fewbits.eval.curves import codecs_of
+    from fewbits.eval.medium import MEDIA, short_label
+
     medium = MEDIA[kind]
     names = [name for name in medium.usual if any(r["metrics"].get(name) is not None for r in records)]
     head = ["codec", "bytes", medium.unit, *(short_label(name) for name in names), "encode s", "decode s"]
