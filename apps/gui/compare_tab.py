@@ -22,7 +22,8 @@ def build(wiring: Wiring) -> None:
             source = gr.File(label="A picture, a sound or a film", type="filepath", height=150)
             gr.Examples([[str(samples.path(name))] for name in _EXAMPLES.values()], [source], label="Examples",
                         example_labels=list(_EXAMPLES))
-            codecs = gr.CheckboxGroup([], label="Codecs", info="those for what is dropped")
+            codecs = gr.Dropdown(contest.every_name(), value=[], multiselect=True, label="Codecs",
+                                 info="those of fewbits and classical ones, as fit to what is dropped")
             size = gr.Number(0, label="Size in bytes", minimum=1, precision=0, info="of every file, as near as can be")
             curves = gr.Checkbox(True, label="Also at half and at twice the size, for curves")
             effort = gr.Slider(1, 9, _EFFORT, step=1, label="Effort of the codecs of fewbits")
@@ -58,7 +59,7 @@ def build(wiring: Wiring) -> None:
 def _offer(source: str | None) -> list[Any]:
     """The codecs for what was dropped, and a size for it."""
     if not source:
-        return [gr.update(choices=[], value=[]), 0]
+        return [gr.update(choices=contest.every_name(), value=[]), 0]
     names, chosen, size = contest.choices(Path(source))
     return [gr.update(choices=names, value=chosen), size]
 

@@ -13,17 +13,18 @@ from fewbits.codecs.codec import Target
 QUALITY, SIZE = "quality", "size"
 _EXAMPLES = {"a photo": samples.TOWER, "another photo": samples.STILL, "a voice": samples.VOICE,
              "music": samples.MUSIC, "a film": samples.FILM}
+_KINDS = ("image", "audio", "video")  # sets of images have a page of their own: the command line
 _EFFORT = 2  # seconds, also for codecs that fit themselves to what they code
 
 
-def build(wiring: Wiring) -> gr.DownloadButton:
-    """Puts the tab together; gives the place of the finished file, for other tabs."""
+def build(wiring: Wiring) -> tuple[gr.DownloadButton, gr.Button, gr.Button]:
+    """Puts the tab together; gives the place of the finished file, and buttons that send it to be opened or damaged."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             source = gr.File(label="A picture, a sound or a film", type="filepath", height=150)
             gr.Examples([[str(samples.path(name))] for name in _EXAMPLES.values()], [source], label="Examples",
                         example_labels=list(_EXAMPLES))
-            codec = gr.Dropdown(_codecs("image"), value=registry.default("image"), label="Codec",
+            codec = gr.Dropdown(_codecs(*_KINDS), value=registry.default("image"), label="Codec",
                                 info=registry.entry(registry.default("image")).about)
             aim = gr.Radio([("Quality", QUALITY), ("Size of the file", SIZE)], value=QUALITY, label="Aim at")
             quality = gr.Slider(0, 100, 50, step=1, label="Quality", info="0 is the smallest file, 100 the best")
@@ -35,8 +36,11 @@ def build(wiring: Wiring) -> gr.DownloadButton:
         with gr.Column(scale=5, min_width=320):
             facts = gr.HTML(markup.facts([], ["What you drop here is coded on this machine and shown beside what the "
                                               "finished file decodes to."]))
+            with gr.Row(visible=False) as after:
+                stream = gr.DownloadButton("Download the .fwb file", variant="primary", scale=3, size="md")
+                to_open = gr.Button("Take it apart", size="md", min_width=120)
+                to_damage = gr.Button("Damage it", size="md", min_width=120)
             pair = Pair("original", "decoded")
-            stream = gr.DownloadButton("Download the .fwb file", visible=False)
 
     def compress(source: str | None, codec: str, aim: str, quality: float, size: float, effort: float,
                  request: gr.Request, progress: gr.Progress = gr.Progress()) -> list[Any]:
@@ -45,26 +49,28 @@ def build(wiring: Wiring) -> gr.DownloadButton:
         aims: dict[str, Any] = {} if lossless else {"size": int(size)} if aim == SIZE else {"quality": quality}
         with wiring.desk(request, progress) as (folder, report):
             done = coding.compress(path, codec, Target(**aims, effort=int(effort)), folder, report)
-        file = gr.update(value=str(done.stream), visible=True,
+        file = gr.update(value=str(done.stream),
                          label=f"Download {done.stream.name} ({done.stream.stat().st_size:,} bytes)")
-        return [markup.facts(done.facts, done.notices), file, *pair.show(done.preview)]
+        return [markup.facts(done.facts, done.notices), gr.update(visible=True), file, *pair.show(done.preview)]
 
     source.change(wiring.told(_offer), [source], [codec], api_name=False)
     gr.on([codec.change, aim.change], _explain, [codec, aim], [codec, aim, quality, size], api_name=False)
     wiring.on_click(start, cancel, compress, [source, codec, aim, quality, size, effort],
-                    [facts, stream, *pair.places], "compress")
-    return stream
+                    [facts, after, stream, *pair.places], "compress")
+    return stream, to_open, to_damage
 
 
-def _codecs(kind: str) -> list[tuple[str, str]]:
-    """The codecs for a kind of media: what is shown, and the name."""
-    entries = [registry.entry(name) for name in registry.names(kind)]
+def _codecs(*kinds: str) -> list[tuple[str, str]]:
+    """The codecs for kinds of media: what is shown, and the name."""
+    entries = [registry.entry(name) for kind in kinds for name in registry.names(kind)]
     return [(f"{e.name} ({e.family}{', lossless' if e.lossless else ''})", e.name) for e in entries]
 
 
 def _offer(source: str | None) -> Any:
     """The codecs for what was dropped."""
-    kind = sources.kind_of_source(source) if source else "image"
+    if not source:
+        return gr.update(choices=_codecs(*_KINDS))
+    kind = sources.kind_of_source(source)
     return gr.update(choices=_codecs(kind), value=registry.default(kind))
 
 

@@ -33,6 +33,13 @@ class Contest:
     table: list[list[str]]
 
 
+def every_name() -> list[str]:
+    """Names of all codecs for pictures, sounds and films."""
+    from fewbits.eval.contenders import available
+
+    return [name for kind in _USUAL_RATES for name in available(kind)]
+
+
 def choices(source: Path) -> tuple[list[str], list[str], int]:
     """Names of all codecs for what a file holds, those to begin with, and a size in bytes to bring them to.
 

@@ -24,8 +24,8 @@ def build(wiring: Wiring) -> gr.File:
         with gr.Column(scale=5, min_width=320):
             facts = gr.HTML(markup.facts([], ["Sections decode alone: large pictures, sounds and films have many, and "
                                               "a damaged one costs itself. A small picture is a single section."]))
+            stream = gr.DownloadButton("Download the damaged file", visible=False, size="md")
             pair = Pair("whole", "what survives")
-            stream = gr.DownloadButton("Download the damaged file", visible=False)
 
     def damage(source: str | None, way: str, share: float, seed: float, request: gr.Request,
                progress: gr.Progress = gr.Progress()) -> list[Any]:

@@ -18,9 +18,8 @@ def build(wiring: Wiring) -> gr.File:
                 cancel = gr.Button("Cancel")
             facts = gr.HTML(markup.facts([], ["A file from the tab Compress, or one of your own."]))
         with gr.Column(scale=5, min_width=320):
-            anatomy = gr.HTML()
+            anatomy, heat = gr.HTML(), gr.HTML()
             pair = Pair("decoded", "where the bits went")
-            heat = gr.HTML()
 
     def open_file(source: str | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> list[Any]:
         path = dropped(source, "a .fwb file")

@@ -19,9 +19,7 @@ def build(desks: Desks) -> gr.Blocks:
         gr.Markdown("# fewbits\nPictures, sounds and films as real files of few bits, and back.")
         with gr.Tabs() as tabs:
             with gr.Tab("Compress", id="compress"):
-                stream = compress_tab.build(Wiring(desks, "compress"))
-                with gr.Row():
-                    to_open, to_damage = gr.Button("Take the file apart"), gr.Button("Damage the file")
+                stream, to_open, to_damage = compress_tab.build(Wiring(desks, "compress"))
             with gr.Tab("Open", id="open"):
                 opened = open_tab.build(Wiring(desks, "open"))
             with gr.Tab("Compare", id="compare"):

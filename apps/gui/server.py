@@ -4,7 +4,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fewbits.apps.gui import limits
@@ -46,16 +46,17 @@ def serving(port: int | None = None, share: bool = False) -> Iterator[str]:
 
 
 def _warm_up() -> None:
-    """Codes a small picture, so that imports and weights do not make the first visitor wait."""
+    """Codes a small picture and a short sound, so that imports and weights do not make the first visitor wait."""
     import numpy as np
 
     from fewbits.codecs import files
     from fewbits.codecs.media import Image
+    from fewbits.codecs.sound import Audio
     from fewbits.errors import WeightsError
     from fewbits.eval.matched import measure
 
-    picture = Image(np.zeros((192, 192, 3), np.uint8))
-    try:
-        measure(picture, files.decode(files.encode(picture).data).media)
-    except WeightsError:
-        return  # the visitor will be told
+    noise = np.random.default_rng(0)
+    for media in (Image(noise.integers(0, 256, (192, 192, 3), np.uint8)),
+                  Audio(noise.random((1, 16000), np.float32), 16000)):
+        with suppress(WeightsError):  # of which the visitor will be told
+            measure(media, files.decode(files.encode(media).data).media)
