@@ -7,7 +7,7 @@ import gradio as gr
 
 from fewbits.apps import samples
 from fewbits.apps.gui import contest, markup
-from fewbits.apps.gui.wiring import Wiring, dropped
+from fewbits.apps.gui.wiring import Wiring, dropped, place_for
 from fewbits.errors import InputError
 
 _EXAMPLES = {"a photo": samples.TOWER, "a voice": samples.VOICE, "music": samples.MUSIC, "a film": samples.FILM}
@@ -19,7 +19,7 @@ def build(wiring: Wiring) -> None:
     heard = gr.State([])
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            source = gr.File(label="A picture, a sound or a film", type="filepath", height=150)
+            source = place_for("A picture, a sound or a film")
             gr.Examples([[str(samples.path(name))] for name in _EXAMPLES.values()], [source], label="Examples",
                         example_labels=list(_EXAMPLES))
             codecs = gr.Dropdown(contest.every_name(), value=[], multiselect=True, label="Codecs",
@@ -31,12 +31,13 @@ def build(wiring: Wiring) -> None:
                 start = gr.Button("Compare", variant="primary")
                 cancel = gr.Button("Cancel")
         with gr.Column(scale=5, min_width=320):
-            gallery = gr.Gallery(label="Decoded, at about one size", columns=3, object_fit="contain", height=520,
+            gallery = gr.Gallery(label="Decoded, at about one size", columns=3, object_fit="contain", height="auto",
                                  interactive=False)
             player = gr.Audio(label="Click on a spectrogram to hear it", visible=False, interactive=False,
                               type="filepath")
             plot = gr.HTML()
-            table = gr.Dataframe(label="All files", interactive=False, visible=False, buttons=["copy", "fullscreen"])
+            table = gr.Dataframe(label="All files", interactive=False, visible=False, max_height=1000,
+                                 buttons=["copy", "fullscreen"])
 
     def compare(source: str | None, codecs: list[str], size: float, effort: float, curves: bool, request: gr.Request,
                 progress: gr.Progress = gr.Progress()) -> list[Any]:

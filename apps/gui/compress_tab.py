@@ -6,7 +6,7 @@ import gradio as gr
 
 from fewbits.apps import samples
 from fewbits.apps.gui import coding, markup
-from fewbits.apps.gui.wiring import Pair, Wiring, dropped
+from fewbits.apps.gui.wiring import Pair, Wiring, dropped, place_for, without_litter
 from fewbits.codecs import registry, sources
 from fewbits.codecs.codec import Target
 
@@ -21,7 +21,7 @@ def build(wiring: Wiring) -> tuple[gr.DownloadButton, gr.Button, gr.Button]:
     """Puts the tab together; gives the place of the finished file, and buttons that send it to be opened or damaged."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            source = gr.File(label="A picture, a sound or a film", type="filepath", height=150)
+            source = place_for("A picture, a sound or a film")
             gr.Examples([[str(samples.path(name))] for name in _EXAMPLES.values()], [source], label="Examples",
                         example_labels=list(_EXAMPLES))
             codec = gr.Dropdown(_codecs(*_KINDS), value=registry.default("image"), label="Codec",
@@ -37,7 +37,7 @@ def build(wiring: Wiring) -> tuple[gr.DownloadButton, gr.Button, gr.Button]:
             facts = gr.HTML(markup.facts([], ["What you drop here is coded on this machine and shown beside what the "
                                               "finished file decodes to."]))
             with gr.Row(visible=False) as after:
-                stream = gr.DownloadButton("Download the .fwb file", variant="primary", scale=3, size="md")
+                stream = without_litter(gr.DownloadButton("Download", variant="primary", scale=3, size="md"))
                 to_open = gr.Button("Take it apart", size="md", min_width=120)
                 to_damage = gr.Button("Damage it", size="md", min_width=120)
             pair = Pair("original", "decoded")

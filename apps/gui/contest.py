@@ -89,7 +89,7 @@ def _caption(entry: "Entry", rate: str) -> str:
     metrics = entry.record["metrics"]
     name = next(iter(metrics))
     words = "lossless" if entry.record["exact"] else f"{short_label(name)} {metric_in_words(name, metrics[name])}"
-    return f"{entry.record['codec']}: {len(entry.data):,} bytes, {rate}, {words}"
+    return f"{entry.record['codec']}: {words}, {rate}"
 
 
 def _plot(records: list[dict[str, Any]], kind: str) -> str:

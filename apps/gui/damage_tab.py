@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from fewbits.apps.gui import coding, markup
-from fewbits.apps.gui.wiring import Pair, Wiring, dropped
+from fewbits.apps.gui.wiring import Pair, Wiring, dropped, place_for
 from fewbits.eval.damage import WAYS
 
 
@@ -13,7 +13,7 @@ def build(wiring: Wiring) -> gr.File:
     """Puts the tab together; gives the place of the file, for other tabs."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            source = gr.File(label="A .fwb file", type="filepath", height=150)
+            source = place_for("A .fwb file")
             way = gr.Radio([(words, way) for way, words in WAYS.items()], value="erase", label="Damage")
             share = gr.Slider(0, 100, 10, step=0.1, label="How much, in percent",
                               info="of the bytes behind the header, or of the sections; one at least")

@@ -17,10 +17,10 @@ STYLE = f"""
 .fewbits .bar { display: flex; height: 2.2rem; border-radius: 6px; overflow: hidden; background: var(--line); }
 .fewbits .bar span { min-width: 2px; border-right: 1px solid var(--background-fill-primary); }
 .fewbits .bar span.lost { background: repeating-linear-gradient(45deg, var(--faint) 0 4px, transparent 4px 8px); }
-.fewbits table { width: 100%; margin-top: .8rem; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.fewbits table { width: 100%; margin-top: .8rem; border: 0 !important; border-collapse: collapse; }
 .fewbits td { padding: .2rem .6rem .2rem 0 !important; border: 0 solid var(--line) !important; }
-.fewbits tr { border-bottom: 1px solid var(--line) !important; }
-.fewbits td:nth-child(n+2) { text-align: right; white-space: nowrap; }
+.fewbits tr { border: 0 solid var(--line) !important; border-bottom-width: 1px !important; }
+.fewbits td:nth-child(n+2) { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .fewbits td i { display: inline-block; width: .8rem; height: .8rem; border-radius: 3px; margin-right: .5rem; }
 .fewbits svg { width: 100%; height: auto; max-width: 60rem; }
 """

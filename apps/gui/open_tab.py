@@ -5,14 +5,14 @@ from typing import Any
 import gradio as gr
 
 from fewbits.apps.gui import coding, markup
-from fewbits.apps.gui.wiring import Pair, Wiring, dropped
+from fewbits.apps.gui.wiring import Pair, Wiring, dropped, place_for
 
 
 def build(wiring: Wiring) -> gr.File:
     """Puts the tab together; gives the place of the file, for other tabs."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            source = gr.File(label="A .fwb file", type="filepath", height=150)
+            source = place_for("A .fwb file")
             with gr.Row():
                 start = gr.Button("Open", variant="primary")
                 cancel = gr.Button("Cancel")

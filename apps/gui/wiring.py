@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 
@@ -16,6 +16,8 @@ from fewbits.apps.gui.desk import Desks, StoppedError
 from fewbits.apps.gui.previews import Preview
 from fewbits.codecs.codec import Progress
 from fewbits.errors import FewbitsError, InputError
+
+FilePlace = TypeVar("FilePlace", gr.File, gr.DownloadButton)
 
 
 class Wiring:
@@ -69,6 +71,17 @@ class Wiring:
         return re.sub(rf"{re.escape(str(self.desks.root))}/\S+?/(?=[^/\s])", "", text)
 
 
+def place_for(what: str) -> gr.File:
+    """A place to drop a file."""
+    return without_litter(gr.File(label=what, type="filepath", height=150))
+
+
+def without_litter(place: FilePlace) -> FilePlace:
+    """A component that gives the path of its file; gradio's own way leaves an empty temporary file each time."""
+    place.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
+    return place
+
+
 def dropped(file: str | None, what: str) -> Path:
     """The file that was dropped. Raises `InputError` where there is none."""
     if not file:
@@ -85,7 +98,7 @@ class Pair:
 
     def __init__(self, first: str, second: str) -> None:
         names = (first, second)
-        self._slider = gr.ImageSlider(label=f"{first} | {second}", type="filepath", visible=False, max_height=620,
+        self._slider = gr.ImageSlider(label=f"{first} | {second}", type="filepath", visible=False, max_height=500,
                                       interactive=False)
         self._picture = gr.Image(label=first, type="filepath", visible=False, interactive=False)
         with gr.Row():

@@ -22,7 +22,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync"]
 WIDE, NARROW = {"width": 1280, "height": 860}, {"width": 420, "height": 860}
 PATIENCE = 240_000  # milliseconds
-COLOURS = 224  # of a picture with a palette, which is a third of the size
+LIMIT = 150_000  # bytes
 
 
 def large_photo(folder: Path) -> Path:
@@ -57,7 +57,11 @@ def tab(page: Page, name: str, file: Path | str, button: str, done: str) -> None
 def shoot(page: Page, name: str, whole: bool = True) -> None:
     place = HERE / f"{name}.png"
     page.screenshot(path=place, full_page=whole)
-    Image.open(place).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(place, optimize=True)
+    shot = Image.open(place).convert("RGB")
+    for colours in (256, 192, 128, 96, 64):
+        shot.quantize(colours, kmeans=1, dither=Image.Dither.NONE).save(place, optimize=True)
+        if place.stat().st_size <= LIMIT:
+            break
     print(f"{place.name}: {place.stat().st_size:,} bytes")
 
 
