@@ -76,7 +76,8 @@ def coded(codec: Contender[Any], media: Image | Audio | Video, size: int, effort
         silent: dict[str, Any] = {"audio": files.NO_SOUND} if isinstance(media, Video) else {}
         data = files.encode(media, codec.name, Target(size=size, effort=effort), progress=progress, **silent).data
         return data, time.perf_counter() - start
-    low, high = round(codec.low), round(codec.high)
+    # the highest kbit/s are more than every sound may have
+    low, high = round(codec.low), round(codec.settings[-1] if isinstance(media, Audio) else codec.high)
     falls = isinstance(media, Video)  # CRF falls where the size rises
 
     def encode(step: int) -> bytes:

@@ -15,6 +15,7 @@ from fewbits.codecs.media import Image
 from fewbits.codecs.sound import Audio
 from fewbits.codecs.sound_source import SoundSource
 from fewbits.codecs.video_source import VideoSource
+from fewbits.entropy.container import START_BYTES, kind_of_start
 from fewbits.errors import InputError, StreamError
 
 Rows = list[tuple[str, str]]
@@ -66,6 +67,9 @@ class Harmed:
 
 def opened(source: Path) -> Image | Audio | Video:
     """A picture, a sound or a film, in memory. Raises `InputError` for what cannot be read or exceeds the limits."""
+    with source.open("rb") as file:
+        if kind_of_start(file.read(START_BYTES)):
+            raise InputError(f"{source.name} is a .fwb file: drop it in the tab Open.")
     kind = sources.kind_of_source(source)
     pixels = limits.FILM_PIXELS if kind == "video" else limits.PIXELS
     media, _ = sources.open_for(source, registry.default(kind), pixels, limits.SAMPLES)

@@ -57,6 +57,11 @@ def test_what_is_too_large_for_the_page_is_a_sentence(smooth_png, tmp_path, monk
         coding.compress(smooth_png, "hyperprior", Target(), tmp_path)
 
 
+def test_a_finished_file_belongs_in_another_tab(stream, tmp_path):
+    with pytest.raises(InputError, match=r"smooth\.fwb is a \.fwb file: drop it in the tab Open"):
+        coding.compress(stream, "hyperprior", Target(), tmp_path)
+
+
 def test_a_file_is_taken_apart(stream, tmp_path):
     found = coding.take_apart(stream, tmp_path)
     assert sum(part.size for part in found.parts) == stream.stat().st_size
