@@ -31,7 +31,7 @@ def build(wiring: Wiring) -> None:
                 start = gr.Button("Compare", variant="primary")
                 cancel = gr.Button("Cancel")
         with gr.Column(scale=5, min_width=320):
-            gallery = gr.Gallery(label="Decoded, at about one size", columns=3, object_fit="contain", height="auto",
+            gallery = gr.Gallery(label="Decoded, at about one size", columns=3, object_fit="contain", height=600,
                                  interactive=False)
             player = gr.Audio(label="Click on a spectrogram to hear it", visible=False, interactive=False,
                               type="filepath")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fewbits.apps.gui.coding import metric_in_words, opened, rate_in_words
+from fewbits.apps.gui.coding import metric_in_words, opened
 from fewbits.apps.gui.previews import preview
 from fewbits.codecs import kinds, registry, sources
 from fewbits.codecs.codec import Progress, Target, no_progress
@@ -77,19 +77,19 @@ def compare(source: Path, codecs: list[str], size: int, effort: int, curves: boo
             place = folder / str(number)
             place.mkdir()
             made = preview(place, media, entry.decoded)
-            shown.append(((made.pictures or made.films)[1], _caption(entry, rate_in_words(media, len(entry.data)))))
+            shown.append(((made.pictures or made.films)[1], _caption(entry)))
             heard += made.sounds[1:]
     kind = kinds.kind_of(media)
     return Contest(shown, heard, _plot(records, kind), _table(records, kind))
 
 
-def _caption(entry: "Entry", rate: str) -> str:
+def _caption(entry: "Entry") -> str:
     from fewbits.eval.medium import short_label
 
     metrics = entry.record["metrics"]
     name = next(iter(metrics))
     words = "lossless" if entry.record["exact"] else f"{short_label(name)} {metric_in_words(name, metrics[name])}"
-    return f"{entry.record['codec']}: {words}, {rate}"
+    return f"{entry.record['codec']}: {words}"
 
 
 def _plot(records: list[dict[str, Any]], kind: str) -> str:

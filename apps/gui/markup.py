@@ -17,11 +17,12 @@ STYLE = f"""
 .fewbits .bar { display: flex; height: 2.2rem; border-radius: 6px; overflow: hidden; background: var(--line); }
 .fewbits .bar span { min-width: 2px; border-right: 1px solid var(--background-fill-primary); }
 .fewbits .bar span.lost { background: repeating-linear-gradient(45deg, var(--faint) 0 4px, transparent 4px 8px); }
-.fewbits table { width: 100%; margin-top: .8rem; border: 0 !important; border-collapse: collapse; }
-.fewbits td { padding: .2rem .6rem .2rem 0 !important; border: 0 solid var(--line) !important; }
-.fewbits tr { border: 0 solid var(--line) !important; border-bottom-width: 1px !important; }
-.fewbits td:nth-child(n+2) { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.fewbits td i { display: inline-block; width: .8rem; height: .8rem; border-radius: 3px; margin-right: .5rem; }
+.fewbits .parts { margin-top: .8rem; font-variant-numeric: tabular-nums; }
+.fewbits .parts div { display: flex; gap: .6rem; align-items: center; padding: .2rem 0;
+  border-bottom: 1px solid var(--line); }
+.fewbits .parts i { width: .8rem; height: .8rem; border-radius: 3px; }
+.fewbits .parts b { flex: 1; font-weight: normal; }
+.fewbits .parts span { width: 6rem; text-align: right; }
 .fewbits svg { width: 100%; height: auto; max-width: 60rem; }
 """
 
@@ -37,7 +38,7 @@ def facts(rows: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> str:
 
 
 def anatomy(parts: Sequence[Part]) -> str:
-    """A bar of where the bytes of a file went, and the same as a table."""
+    """A bar of where the bytes of a file went, and the same in rows."""
     total = sum(part.size for part in parts) or 1
     bar = rows = ""
     for number, part in enumerate(_summed_up(parts)):
@@ -46,8 +47,8 @@ def anatomy(parts: Sequence[Part]) -> str:
         lost = "" if part.intact else ' class="lost"'
         bar += f'<span{lost} style="flex: {part.size} 1 0; {"" if lost else colour}" title="{about}"></span>'
         name = html.escape(part.name + ("" if part.intact else " (damaged)"))
-        rows += f'<tr><td><i style="{colour}"></i>{name}</td><td>{part.size:,}</td><td>{share:.1%}</td></tr>'
-    return f'<div class="fewbits"><div class="bar">{bar}</div><table>{rows}</table></div>'
+        rows += f'<div><i style="{colour}"></i><b>{name}</b><span>{part.size:,}</span><span>{share:.1%}</span></div>'
+    return f'<div class="fewbits"><div class="bar">{bar}</div><div class="parts">{rows}</div></div>'
 
 
 def plot(svg: str) -> str:

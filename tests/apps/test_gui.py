@@ -145,8 +145,8 @@ def test_work_that_takes_too_long_is_a_sentence(tmp_path):
 
 
 def test_markup_escapes_what_comes_from_files():
-    parts = [Part("<b>", 10), *(Part(f"section {n}", 10, n != 3) for n in range(100))]
-    text = markup.anatomy(parts) + markup.facts([("<i>", "<script>")], ["<u>"])
-    assert not [tag for tag in ("<b>", "<i>", "<u>", "<script>") if tag in text.replace("<i style", "")]
+    parts = [Part("<em>", 10), *(Part(f"section {n}", 10, n != 3) for n in range(100))]
+    text = markup.anatomy(parts) + markup.facts([("<em>", "<script>")], ["<u>"])
+    assert not [tag for tag in ("<em>", "<u>", "<script>") if tag in text]
     assert "section 3 (damaged)" in text
     assert "78 more sections" in text
