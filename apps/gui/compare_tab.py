@@ -32,9 +32,9 @@ def build(wiring: Wiring) -> None:
                 cancel = gr.Button("Cancel")
         with gr.Column(scale=5, min_width=320):
             gallery = gr.Gallery(label="Decoded, at about one size", columns=3, object_fit="contain", height=600,
-                                 interactive=False)
+                                 interactive=False, buttons=["download", "fullscreen"])
             player = gr.Audio(label="Click on a spectrogram to hear it", visible=False, interactive=False,
-                              type="filepath")
+                              type="filepath", buttons=["download"])
             plot = gr.HTML()
             table = gr.Dataframe(label="All files", interactive=False, visible=False, max_height=1000,
                                  buttons=["copy", "fullscreen"])

@@ -76,9 +76,10 @@ def compare(source: Path, codecs: list[str], size: int, effort: int, curves: boo
         if entry.record["setting"] == size:
             place = folder / str(number)
             place.mkdir()
-            made = preview(place, media, entry.decoded)
-            shown.append(((made.pictures or made.films)[1], _caption(entry)))
-            heard += made.sounds[1:]
+            # a spectrogram is as bright as that of the source says
+            made = preview(place, media, entry.decoded) if heard else preview(place, entry.decoded)
+            shown.append(((made.pictures or made.films)[-1], _caption(entry)))
+            heard += made.sounds[-1:]
     kind = kinds.kind_of(media)
     return Contest(shown, heard, _plot(records, kind), _table(records, kind))
 

@@ -102,9 +102,11 @@ class Pair:
                                       interactive=False)
         self._picture = gr.Image(label=first, type="filepath", visible=False, interactive=False)
         with gr.Row():
-            self._films = [gr.Video(label=name, visible=False, interactive=False) for name in names]
+            self._films = [gr.Video(label=name, visible=False, interactive=False, buttons=["download"])
+                           for name in names]
         with gr.Row():
-            self._sounds = [gr.Audio(label=name, visible=False, interactive=False, type="filepath") for name in names]
+            self._sounds = [gr.Audio(label=name, visible=False, interactive=False, type="filepath",
+                                     buttons=["download"]) for name in names]
 
     @property
     def places(self) -> list[Any]:
