@@ -51,8 +51,8 @@ def build(wiring: Wiring) -> None:
                 gr.update(visible=bool(made.heard), value=str(made.heard[0]) if made.heard else None),
                 markup.plot(made.plot), gr.update(value={"headers": head, "data": rows}, visible=True)]
 
-    source.change(wiring.told(_offer), [source], [codecs, size], api_name=False)
-    gallery.select(_play, [heard], [player], api_name=False)
+    source.change(wiring.told(_offer), [source], [codecs, size], api_visibility="private")
+    gallery.select(_play, [heard], [player], api_visibility="private")
     wiring.on_click(start, cancel, compare, [source, codecs, size, effort, curves],
                     [gallery, heard, player, plot, table], "compare")
 

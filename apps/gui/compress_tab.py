@@ -53,8 +53,8 @@ def build(wiring: Wiring) -> tuple[gr.DownloadButton, gr.Button, gr.Button]:
                          label=f"Download {done.stream.name} ({done.stream.stat().st_size:,} bytes)")
         return [markup.facts(done.facts, done.notices), gr.update(visible=True), file, *pair.show(done.preview)]
 
-    source.change(wiring.told(_offer), [source], [codec], api_name=False)
-    gr.on([codec.change, aim.change], _explain, [codec, aim], [codec, aim, quality, size], api_name=False)
+    source.change(wiring.told(_offer), [source], [codec], api_visibility="private")
+    gr.on([codec.change, aim.change], _explain, [codec, aim], [codec, aim, quality, size], api_visibility="private")
     wiring.on_click(start, cancel, compress, [source, codec, aim, quality, size, effort],
                     [facts, after, stream, *pair.places], "compress")
     return stream, to_open, to_damage

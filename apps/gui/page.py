@@ -26,8 +26,8 @@ def build(desks: Desks) -> gr.Blocks:
                 compare_tab.build(Wiring(desks, "compare"))
             with gr.Tab("Damage", id="damage"):
                 damaged = damage_tab.build(Wiring(desks, "damage"))
-        to_open.click(lambda file: _sent(file, "open"), [stream], [opened, tabs], api_name=False)
-        to_damage.click(lambda file: _sent(file, "damage"), [stream], [damaged, tabs], api_name=False)
+        to_open.click(lambda file: _sent(file, "open"), [stream], [opened, tabs], api_visibility="private")
+        to_damage.click(lambda file: _sent(file, "damage"), [stream], [damaged, tabs], api_visibility="private")
 
         def leave(request: gr.Request) -> None:
             desks.leave(str(request.session_hash))

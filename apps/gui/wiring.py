@@ -78,7 +78,10 @@ def place_for(what: str) -> gr.File:
 
 def without_litter(place: FilePlace) -> FilePlace:
     """A component that gives the path of its file; gradio's own way leaves an empty temporary file each time."""
-    place.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
+    def path_of(payload: Any) -> str | None:
+        return payload.path if payload else None
+
+    place.preprocess = path_of  # type: ignore[method-assign]
     return place
 
 
