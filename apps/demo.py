@@ -3,16 +3,18 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.table import Table
 
 from fewbits.apps import samples
-from fewbits.codecs import files, registry, search
+from fewbits.codecs import files, registry
 from fewbits.codecs.codec import Progress, Target, no_progress
 from fewbits.codecs.media import Image
 from fewbits.eval import metrics
 from fewbits.eval.anchors import ANCHORS, Anchor
+from fewbits.eval.matched import nearest_in_size
 
 QUALITIES = (10, 40, 70)
 EFFORT = 2  # seconds for a codec that fits itself to the picture
@@ -90,28 +92,13 @@ def _neural(original: Image, entry: registry.Entry, setting: int, output: Path) 
 
 
 def _rival(original: Image, anchor: Anchor, size: int, output: Path, beside: str) -> Row:
-    setting, data, encode_s = nearest_in_size(original, anchor, size)
+    setting, data, encode_s = nearest_in_size(partial(anchor.encode, original), size, anchor.low, anchor.high)
     path = output / f"{beside}-{anchor.name}{anchor.suffix}"
     path.write_bytes(data)
     began = time.perf_counter()
     decoded = anchor.decode(path.read_bytes())
     decode_s = time.perf_counter() - began
     return _row(original, decoded, anchor.name, setting, len(data), encode_s, decode_s)
-
-
-def nearest_in_size(original: Image, anchor: Anchor, size: int) -> tuple[int, bytes, float]:
-    """Setting, file and encoding seconds of the anchor's file whose size is nearest to `size` bytes."""
-    tried: list[tuple[int, bytes, float]] = []
-
-    def measure(setting: int) -> int:
-        began = time.perf_counter()
-        data = anchor.encode(original, setting)
-        tried.append((setting, data, time.perf_counter() - began))
-        return len(data)
-
-    # the trials end with the two settings on both sides of the size
-    search.highest_within(measure, size, anchor.low, anchor.high)
-    return min(tried, key=lambda trial: abs(len(trial[1]) - size))
 
 
 def _row(

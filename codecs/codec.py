@@ -4,9 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from fewbits.errors import InputError, WeightsError
+
+if TYPE_CHECKING:  # slow to import for those who only list codecs
+    import numpy as np
 
 Progress = Callable[[float, str], None]
 """Called with the share done (0 to 1) and what is being done. May raise to interrupt the work."""
@@ -141,3 +144,14 @@ class Codec(ABC, Generic[MediaT]):
         Args:
             shape: what the file's header says of the media, by name; see `fewbits.codecs.kinds.shape_of`.
         """
+
+    def bits_by_place(self, stream: Stream, shape: dict[str, int]) -> "tuple[int, np.ndarray] | None":
+        """Where in a picture the bits of a stream went; None where the codec cannot tell. Arguments as of `decode`.
+
+        Returns:
+            The side of a square cell in pixels, and the bits of each: (ceil(H / side), ceil(W / side)) float64.
+
+        Raises:
+            StreamError: where the stream is wrong.
+        """
+        return None

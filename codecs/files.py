@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -462,6 +463,49 @@ def info(data: bytes) -> dict[str, object]:
         **({"level_bytes": levels} if levels else {}),
         "bytes": len(data), **kinds.rate_of(kind, shape, len(data)), "header_bytes": box.header_size,
     }
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a file, in words.
+
+    Attributes:
+        name: what it holds.
+        size: bytes.
+        intact: its checksum is right; of what is none of the sections, always true.
+    """
+
+    name: str
+    size: int
+    intact: bool = True
+
+
+def anatomy(data: bytes) -> list[Part]:
+    """Where the bytes of a file went: parts that make up all of it, in its order but for the checksums, which are one
+    part of their own. Nothing is decoded. Raises `StreamError`."""
+    box = container.read(data, registry.settings_of_number)
+    sizes = iter(container.header_layout(data, registry.settings_of_number))
+    fields = (("magic, version, codec, form", 4), ("identity of the weights", int(bool(box.header.weights))),
+              ("shape of the media", len(box.header.media)), ("settings of the codec", len(box.header.settings)),
+              ("lengths of the sections", len(box.sections)))
+    head = [Part(name, sum(size for _, size in islice(sizes, count))) for name, count in fields]
+    checksums = Part("checksums", min(container.CRC_BYTES * len(box.sections), len(data) - box.header_size))
+    shape = kinds.shape_of(box.header)
+    extras = [what for flag, _, what in (*_EXTRAS, ("sound", "", "sound")) if shape.get(flag)]
+    names = [*extras, *(f"section {number + 1}" for number in range(len(box.sections) - len(extras)))]
+    sections = [Part(name, max(min(s.offset + s.length, len(data)) - s.offset, 0), s.intact)
+                for name, s in zip(names, box.sections, strict=False)]
+    return [part for part in (*head, checksums) if part.size] + sections
+
+
+def bits_by_place(data: bytes) -> tuple[int, np.ndarray] | None:
+    """Where in a picture the bits of its file went, as `Codec.bits_by_place` tells; None for what is no picture.
+
+    Raises:
+        StreamError, WeightsError: as `decode`.
+    """
+    parsed = parse(data, allow_damage=True)
+    return parsed.codec.bits_by_place(parsed.stream, parsed.shape) if parsed.codec.kind == "image" else None
 
 
 def _track_info(box: container.Container) -> dict[str, object]:

@@ -48,6 +48,15 @@ def open_for(source: Source, codec: str | None = None, max_pixels: int | None = 
     return _open(source, kind, max_pixels, max_samples), codec
 
 
+def kind_of_source(source: Source) -> str:
+    """The kind of media that a picture, a sound or a film holds, as `open_for` finds it out.
+
+    Raises:
+        InputError: if there is no such file.
+    """
+    return _kind_of_name(source) or _kind_of_content(source)
+
+
 @contextmanager
 def seekable(source: Source) -> Iterator[Source]:
     """The source, or what comes through a pipe, in a temporary file: it may be long, and is read more than once."""

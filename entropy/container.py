@@ -200,6 +200,26 @@ class _Reader:
             raise TruncatedError(f"The file ends at byte {len(self.data)}, within the lengths of {count} sections.")
 
 
+class _Ruler(_Reader):
+    """A reader that notes how many bytes everything takes."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.layout = [("magic", self.offset)]
+
+    def field(self, field: Field, value: int) -> int:
+        start = self.offset
+        value = super().field(field, value)
+        self.layout.append((field.name, self.offset - start))
+        return value
+
+    def raw(self, count: int, value: bytes) -> bytes:
+        value = super().raw(count, value)
+        if count == WEIGHTS_BYTES:  # other raw bytes are those of fields
+            self.layout.append(("weights", count))
+        return value
+
+
 def _walk(pen: _Pen, header: Header, fields_of: FieldsOf, lengths: tuple[int, ...]) -> tuple[Header, tuple[int, ...]]:
     """The header from the version to the lengths of the sections, for both writer and reader."""
     version = pen.field(VERSION_FIELD, VERSION)
@@ -273,6 +293,18 @@ def read_header(data: bytes, fields_of: FieldsOf) -> tuple[Header, SectionTable]
     reader = _Reader(data)
     header, lengths = _walk(reader, Header(0, KINDS[0], b"", {}, {}), fields_of, ())
     return header, SectionTable(reader.offset, lengths)
+
+
+def header_layout(data: bytes, fields_of: FieldsOf) -> list[tuple[str, int]]:
+    """Names of all that stands in a header, in the order of the file, and the bytes that each takes.
+
+    Raises:
+        NotFewbitsError, UnsupportedError, TruncatedError, DamagedError, LimitError: see `read`.
+    """
+    _check_magic(data)
+    ruler = _Ruler(data)
+    _walk(ruler, Header(0, KINDS[0], b"", {}, {}), fields_of, ())
+    return ruler.layout
 
 
 def kind_of_start(data: bytes) -> str | None:

@@ -126,6 +126,16 @@ class SymbolTables:
         return grouping.total_bits(symbols, index, self.lows, self.sizes, self.offsets[:-1].astype(np.int64),
                                    self.code_lengths())
 
+    def bits_each(self, symbols: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Ideal code length of each symbol in bits, (n,) float64, without the bytes of escaped values.
+
+        Args:
+            symbols, index: (n,) int32 and uint16; the tables exist.
+        """
+        entries, escape = symbols - self.lows[index].astype(np.int64), self.sizes[index] - 1
+        inside = (entries >= 0) & (entries < escape)
+        return self.code_lengths()[self.offsets[index] + np.where(inside, entries, escape)]
+
     def entries(self, symbols: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, bytes]:
         """Entries of symbols in their tables, (n,) int32, and the values of escaped ones as bytes.
 

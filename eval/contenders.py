@@ -41,6 +41,7 @@ class Contender(Generic[MediaT]):
         low, high, whole: range of settings, and whether they must be whole numbers.
         encode: to a whole file.
         decode: a whole file to media; films may be decoded while they are read.
+        lossless: whether all samples come back.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Contender(Generic[MediaT]):
     whole: bool
     encode: Encode
     decode: Callable[[bytes], MediaT]
+    lossless: bool = False
 
     def trip(self, media: MediaT, setting: float, effort: int, folder: Path,
              progress: Progress = no_progress) -> tuple[MediaT, dict[str, Any]]:
@@ -151,7 +153,7 @@ def _from_anchor(anchor: Any) -> Contender[Any]:
         return anchor.encode(media, int(setting) if anchor.whole else setting), None
 
     return Contender(anchor.name, anchor.about, False, anchor.suffix, anchor.settings, anchor.low, anchor.high,
-                     anchor.whole, encode, anchor.decode)
+                     anchor.whole, encode, anchor.decode, getattr(anchor, "lossless", False))
 
 
 def _from_registry(name: str, kind: str, about: str, lossless: bool, tune: str = "psnr") -> Contender[Any]:
@@ -175,7 +177,7 @@ def _from_registry(name: str, kind: str, about: str, lossless: bool, tune: str =
         return files.CodedVideo(data) if of_films else files.decode(data).media
 
     settings, low, high = (LOSSLESS_SETTINGS, 1, 9) if lossless else (NEURAL_SETTINGS, 0, 100)
-    return Contender(name, about, True, ".fwb", settings, low, high, lossless, encode, decode)
+    return Contender(name, about, True, ".fwb", settings, low, high, lossless, encode, decode, lossless)
 
 
 def _neural_entries(kind: str) -> dict[str, dict[str, Any]]:

@@ -126,17 +126,22 @@ def _measure(codec: Contender[Image], setting: float, image: Image, effort: int,
              folder: Path, progress: Progress) -> dict[str, object]:
     """One record, without what names it."""
     decoded, trip = codec.trip(image, setting, effort, folder, progress)
-    if decoded.pixels.shape[:2] != image.pixels.shape[:2]:
-        raise FewbitsError(f"{codec.name} gave back {decoded.width} x {decoded.height} pixels of a picture of "
-                           f"{image.width} x {image.height}.")
-    source, result = image.rgb(), decoded.rgb()
-    return {
-        **trip,
-        "bpp": 8 * trip["bytes"] / (image.width * image.height),
-        "metrics": {name: _finite(METRICS[name].compute(source, result)) if METRICS[name].installed else None
-                    for name in metrics},
-        "exact": decoded.bits == image.bits and np.array_equal(decoded.pixels, image.pixels),
-    }
+    values, exact = compare(image, decoded, metrics)
+    return {**trip, "bpp": 8 * trip["bytes"] / (image.width * image.height), "metrics": values, "exact": exact}
+
+
+def compare(source: Image, decoded: Image, names: Sequence[str]) -> tuple[dict[str, float | None], bool]:
+    """Metrics by name, None where one cannot be had or is infinite, and whether every sample of the source came back.
+
+    Raises:
+        FewbitsError: if the pictures differ in size.
+    """
+    if decoded.pixels.shape[:2] != source.pixels.shape[:2]:
+        raise FewbitsError(f"{decoded.width} x {decoded.height} pixels of a picture of {source.width} x "
+                           f"{source.height} came back.")
+    a, b = source.rgb(), decoded.rgb()
+    values = {name: _finite(METRICS[name].compute(a, b)) if METRICS[name].installed else None for name in names}
+    return values, decoded.bits == source.bits and np.array_equal(decoded.pixels, source.pixels)
 
 
 def _finite(value: float | None) -> float | None:

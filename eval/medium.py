@@ -69,6 +69,11 @@ def metric_of(name: str) -> AnyMetric:
     return known[name]
 
 
+def short_label(name: str) -> str:
+    """The label of a metric without its unit."""
+    return metric_of(name).label.partition(" (")[0].removesuffix(" dB")
+
+
 def less_is_better(name: str) -> bool:
     """Whether a metric falls where quality rises; its scale turns it round."""
     scale = metric_of(name).scale

@@ -25,18 +25,13 @@ from fewbits.eval.curves import (
     metrics_of,
     plotted_metrics,
 )
-from fewbits.eval.medium import Medium, medium_of, metric_of
+from fewbits.eval.medium import Medium, medium_of, metric_of, short_label
+from fewbits.eval.palette import DARK, LIGHT
 
-_STYLE = """
-:root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1f24; --faint: #69727d; --line: #dde1e6;
-  --shade: #f4f6f8; --series-0: #d1242f; --series-1: #0969da; --series-2: #1a7f37; --series-3: #8250df;
-  --series-4: #bf5b00; --series-5: #0e7f8c; --series-6: #bf3989; --series-7: #7d6608; --series-8: #57606a;
-  --series-9: #3f5fbf; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14171b; --ink: #e3e6ea; --faint: #949da8; --line: #30363d;
-  --shade: #1d2126; --series-0: #ff7b72; --series-1: #58a6ff; --series-2: #56d364; --series-3: #c297ff;
-  --series-4: #f0a04b; --series-5: #4fd1dd; --series-6: #f778ba; --series-7: #d9c24a; --series-8: #b1bac4;
-  --series-9: #9db4ff; } }
-body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; background: var(--paper); color: var(--ink);
+_STYLE = f"""
+:root {{ color-scheme: light dark; --paper: #ffffff; --shade: #f4f6f8; {LIGHT} }}
+@media (prefers-color-scheme: dark) {{ :root {{ --paper: #14171b; --shade: #1d2126; {DARK} }} }}
+""" + """body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
 p { max-width: 48rem; margin: .4rem 0; } .faint { color: var(--faint); }
@@ -135,7 +130,7 @@ def _plots(result: Result, published: Sequence[Curve]) -> list[str]:
 def _bd_section(result: Result, anchor: str, published: Sequence[Curve]) -> str:
     names = compared_metrics(result)
     rows = bd_table(result, anchor, published)
-    head = ["codec", *(f"{_short(name)}{part}" for name in names for part in ("", " range", " overlap"))]
+    head = ["codec", *(f"{short_label(name)}{part}" for name in names for part in ("", " range", " overlap"))]
 
     def cells(row: BDRow) -> list[str]:
         return [row.codec, *(cell for name in names for cell in _bd_cells(name, row.rates.get(name)))]
@@ -169,7 +164,7 @@ def _bd_notes(row: BDRow) -> str:
     for name, rate in row.rates.items():
         if rate.dropped:
             settings = ", ".join(f"{s:g}" for s in rate.dropped if s is not None)
-            notes.append(f"{_short(name)} without setting {settings}: no better than a smaller file")
+            notes.append(f"{short_label(name)} without setting {settings}: no better than a smaller file")
     return "; ".join(notes)
 
 
@@ -249,7 +244,7 @@ def _point_section(result: Result) -> str:
                      *("-" if None in v else f"{fmean(v):.4f}" for v in values),
                      f"{exact} of {len(records)}" if exact else "",
                      *(f"{fmean(r[key] for r in records):.3f}" for key in ("encode_s", "decode_s"))])
-    head = ["codec", "setting", medium.unit, *(_short(name) for name in names), "exact", "encode s", "decode s"]
+    head = ["codec", "setting", medium.unit, *(short_label(name) for name in names), "exact", "encode s", "decode s"]
     thing = medium.thing
     return _section("Points", f"Means over all {thing}s; a dash where some {thing} has no value. Exact: {thing}s of "
                     "which every sample came back.", _table(head, rows, _neural(result)))
@@ -275,11 +270,6 @@ def _note(text: str) -> str:
 
 def _count(files: int, medium: Medium) -> str:
     return f"{files} {medium.thing}{'s' * (files != 1)}"
-
-
-def _short(name: str) -> str:
-    """Label of a metric without its unit."""
-    return metric_of(name).label.partition(" (")[0]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], neural: Sequence[str], words: bool = False) -> str:

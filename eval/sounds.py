@@ -125,13 +125,19 @@ def _measure(codec: Contender[Audio], setting: float, audio: Audio, effort: int,
     decoded, trip = codec.trip(audio, setting, effort, folder, progress)
     if decoded.channels != audio.channels:
         raise FewbitsError(f"{codec.name} gave back {decoded.channels} channels of {audio.channels}.")
-    result = in_place(codec, audio, decoded)
-    return {
-        **trip,
-        "kbps": 8 * trip["bytes"] / audio.seconds / 1000,
-        "metrics": {name: _value(name, audio, result) for name in metrics},
-        "exact": np.array_equal(result.samples, audio.samples),
-    }
+    values, exact = compare(audio, in_place(codec, audio, decoded), metrics)
+    return {**trip, "kbps": 8 * trip["bytes"] / audio.seconds / 1000, "metrics": values, "exact": exact}
+
+
+def compare(source: Audio, decoded: Audio, names: Sequence[str],
+            progress: Progress = no_progress) -> tuple[dict[str, float | None], bool]:
+    """Metrics by name, None where one cannot be had or is infinite, and whether every sample of the source came back;
+    both sounds have one rate, one length and one number of channels."""
+    values = {}
+    for number, name in enumerate(names):
+        progress(number / len(names), name)
+        values[name] = _value(name, source, decoded)
+    return values, np.array_equal(decoded.samples, source.samples)
 
 
 def _value(metric: str, source: Audio, result: Audio) -> float | None:

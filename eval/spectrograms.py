@@ -72,6 +72,13 @@ def take_spectrograms(result: Result, paths: Sequence[str | Path], rate: float =
     return rows
 
 
+def side_by_side(source: Audio, decoded: Audio) -> tuple[np.ndarray, np.ndarray]:
+    """Spectrograms of a sound and of what became of it, each (h, w, 3) uint8, as `take_spectrograms` draws them."""
+    power = _power(source)
+    white = float(np.quantile(power, _LOUD)) or 1.0
+    return _pixels(power, white), _pixels(_power(decoded), white)
+
+
 def _power(audio: Audio) -> np.ndarray:
     """(frequencies, frames) power of the beginning of the first channel."""
     start = audio.samples[0, : max(round(_SECONDS * audio.rate), 1)].astype(np.float64)

@@ -33,10 +33,16 @@ def info(file: Stream, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(facts))
         return
+    for name, value in rows_of(facts).items():
+        print(f"{name:9} {value}")
+
+
+def rows_of(facts: dict[str, Any]) -> dict[str, str]:
+    """What `fewbits.codecs.files.info` says, in words, by what it is about."""
     damaged = [i for i, section in enumerate(facts["sections"]) if not section["intact"]]
     settings = ", ".join(f"{name} {value}" for name, value in facts["settings"].items())
     media, rate = {"audio": _sound, "video": _film}.get(facts["kind"], _picture)(facts)
-    rows = {
+    return {
         "codec": f"{facts['codec']} ({facts['family']})",
         **media,
         "settings": settings or "none",
@@ -46,8 +52,6 @@ def info(file: Stream, as_json: AsJson = False) -> None:
         **({"levels": _levels(facts["level_bytes"])} if "level_bytes" in facts else {}),
         "sections": f"{len(facts['sections'])}, " + (f"damaged: {damaged}" if damaged else "all checksums right"),
     }
-    for name, value in rows.items():
-        print(f"{name:9} {value}")
 
 
 def _levels(sizes: list[int]) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fewbits.apps.cli import app as gui
 from fewbits.apps.cli import convert, info, measure, train
 from fewbits.errors import FewbitsError
 from fewbits.version import VERSION
@@ -28,6 +29,7 @@ app.command()(info.codecs)
 app.command("eval")(measure.evaluate)
 app.command()(measure.bench)
 app.command()(measure.demo)
+app.command()(gui.app)
 app.add_typer(train.app)
 
 

@@ -238,6 +238,16 @@ def test_a_damaged_tile_costs_itself(photo):
 
 
 @pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("effort", [5, 6])
+def test_bits_by_place_are_those_of_the_sections(photo, effort):
+    """With tables and with the circuit, whose sections are shorter."""
+    data = files.encode(Image(photo), target=Target(effort=effort)).data
+    side, bits = files.bits_by_place(data)
+    assert bits.shape == (-(-photo.shape[0] // side), -(-photo.shape[1] // side))
+    assert bits.sum() == pytest.approx(8 * sum(section["length"] for section in files.info(data)["sections"]))
+
+
+@pytest.mark.usefixtures("small_tiles")
 def test_a_cut_off_tiled_file_gives_what_is_there(photo):
     data = coded(photo)[0].data
     section = files.info(data)["sections"][9]

@@ -16,6 +16,7 @@ from fewbits.entropy.container import (
     Container,
     Field,
     Header,
+    header_layout,
     read,
     read_header,
     size_of_sections,
@@ -274,3 +275,11 @@ def test_headers_that_are_wrong_are_not_written(change: dict) -> None:
 def test_numbers_of_sections_that_are_wrong_are_not_written(count: int) -> None:
     with pytest.raises(ValueError, match="section"):
         write(PHOTO, fields_of(1), [b""] * count)
+
+
+def test_the_layout_of_a_header_is_all_of_it() -> None:
+    layout = header_layout(ONE_SECTION, fields_of)
+    assert layout == [("magic", 3), ("format version", 1), ("codec", 1), ("form", 1), ("weights", 8), ("layout", 1),
+                      ("width", 2), ("height", 2), ("quality", 1)]
+    for data in (ONE_SECTION, THREE_SECTIONS, SOUND):
+        assert sum(size for _, size in header_layout(data, fields_of)) == read(data, fields_of).header_size

@@ -200,3 +200,11 @@ def test_moments_are_those_of_the_distribution():
     assert np.allclose(deviation, np.sqrt(scales**2 * np.pi**2 / 3 + 1 / 12), rtol=0.01)
     mean, _ = SymbolTables.from_frequencies([np.array([TOTAL - 2, 1, 1])], [7]).moments()
     assert np.allclose(mean, 7, atol=1e-6)
+
+
+def test_bits_of_each_symbol_sum_up_to_those_of_all() -> None:
+    symbols, index = np.array([-1, 0, 1, 40, 0], np.int32), np.array([0, 0, 0, 1, 0], np.uint16)
+    each = two_tables().bits_each(symbols, index)
+    assert each.sum() == pytest.approx(two_tables().bits(symbols, index))
+    assert each[3] == 1
+    assert two_tables().bits_each(np.array([9], np.int32), np.array([0], np.uint16))[0] == 24  # an escape

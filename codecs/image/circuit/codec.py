@@ -6,7 +6,7 @@ from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
 from fewbits.codecs.image.circuit.experts import SET_OF_EFFORT
 from fewbits.codecs.image.circuit.planes import Report
 from fewbits.codecs.image.circuit.tile import TileShape, decode_tile, encode_tile
-from fewbits.codecs.image.tiles import tiles
+from fewbits.codecs.image.tiles import bits_of_tiles, tiles
 from fewbits.codecs.media import Image
 from fewbits.errors import DamagedError
 
@@ -51,6 +51,10 @@ class CircuitCodec(Codec[Image]):
                 pixels[rows, columns] = decode_tile(section, part, stream.settings["experts"], report)
         progress(1.0, "decoded")
         return Image(pixels)
+
+    def bits_by_place(self, stream: Stream, shape: dict[str, int]) -> tuple[int, np.ndarray]:
+        """By tiles; see `Codec.bits_by_place`."""
+        return bits_of_tiles(stream.sections, shape["height"], shape["width"], TILE)
 
 
 def _parts(whole: TileShape, progress: Progress, what: str) -> list[tuple[slice, slice, TileShape, Report]]:

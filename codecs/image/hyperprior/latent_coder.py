@@ -85,25 +85,34 @@ class LatentCoder:
         return levels, passes.decoded()
 
     def decode(self, sections: Sequence[bytes | None], height: int, width: int, position: int,
-               levels: int = LEVELS) -> Tensor:
+               levels: int = LEVELS, spent: np.ndarray | None = None) -> Tensor:
         """Bytes of a tile to latents (192, h, w) int16 in 1/16 step. Raises `StreamError` for wrong data.
 
         Args:
             sections: one with all groups, or one for each level, None where it is lost; the first one is there.
             levels: how many to decode, where they are there; the others are predicted.
+            spent: (h, w) float64, to which the ideal code lengths by tables are added in bits, where they are wanted.
         """
         reader = self._reader(sections, levels)
         like = torch.empty(1, self.config.hyper_latents, -(-height // STRIDE), -(-width // STRIDE))
-        symbols = reader.next(self.hyper_tables, self._hyper_index(like, position))
+        index = self._hyper_index(like, position)
+        symbols = reader.next(self.hyper_tables, index)
+        if spent is not None:
+            bits = self.hyper_tables.bits_each(symbols, index).reshape(*like.shape[2:], -1).sum(-1) / STRIDE**2
+            spent += bits.repeat(STRIDE, 0).repeat(STRIDE, 1)[:height, :width]
         rounded = _filled(like, symbols, [like.shape[2:]]).clamp_(-HYPER_LIMIT, HYPER_LIMIT)
         passes = _Passes(self.config, self.networks, rounded, position, height, width)
         for number in range(LEVELS):
             mean, scale, extents = passes.predict(number)
             residual = torch.zeros_like(mean)
             if number < reader.levels:
-                values = self.residuals.decode(reader.next, _flat(scale, extents, np.uint16))
-                residual = _filled(mean, values, extents)
+                index = _flat(scale, extents, np.uint16)
+                values = self.residuals.decode(reader.next, index)
                 reader.end_level(number)
+                residual = _filled(mean, values, extents)
+                if spent is not None:
+                    whole = np.rint(values / UNIT).astype(np.int32)
+                    _add_by_place(spent, self.residuals.latent_tables.bits_each(whole, index), number, extents)
             passes.store(number, mean, residual)
         return passes.decoded()
 
@@ -261,3 +270,11 @@ def _filled(like: Tensor, values: np.ndarray, extents: list[tuple[int, int]]) ->
         phase[:, :h, :w] = floats[begin : begin + count].view(h, w, channels).permute(2, 0, 1)
         begin += count
     return result
+
+
+def _add_by_place(spent: np.ndarray, bits: np.ndarray, number: int, extents: list[tuple[int, int]]) -> None:
+    """Adds the bits of a pass, in the order of `_flat`, summed over channels, to the places (h, w) of its phases."""
+    channels, begin = bits.size // sum(h * w for h, w in extents), 0
+    for (i, j), (h, w) in zip(PASSES[number].phases, extents, strict=True):
+        spent[i::2, j::2] += bits[begin : begin + channels * h * w].reshape(h, w, channels).sum(-1)
+        begin += channels * h * w

@@ -121,6 +121,11 @@ def tiles_of(height: int, width: int) -> list[tuple[Span, Span]]:
     return list(tiles(-(-height // BLOCK), -(-width // BLOCK), TILE, HALO))
 
 
+def count_of_tiles(height: int, width: int) -> int:
+    """How many `tiles_of` gives, without taking memory for them."""
+    return -(-height // (BLOCK * TILE)) * -(-width // (BLOCK * TILE))
+
+
 def position_of(code: int) -> int:
     """64 times the level, from the header's quality."""
     return 2 * code

@@ -10,7 +10,15 @@ from fewbits.codecs.codec import Progress, Stream, Target, no_progress
 from fewbits.codecs.image.alpha import encode_alpha
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.latent_coder import LEVELS
-from fewbits.codecs.image.hyperprior.picture import BLOCK, QUALITY_CODES, Picture, Transform, position_of, tiles_of
+from fewbits.codecs.image.hyperprior.picture import (
+    BLOCK,
+    QUALITY_CODES,
+    Picture,
+    Transform,
+    count_of_tiles,
+    position_of,
+    tiles_of,
+)
 from fewbits.codecs.image.hyperprior.weights import Weights
 from fewbits.codecs.image.layout import ROUNDED, blank_samples, finished, put, sections_of_tiles
 from fewbits.codecs.media import Image
@@ -60,7 +68,7 @@ class TileCodec(ProgressiveCodec[Image]):
 
     def parts(self, shape: dict[str, int], count: int) -> list[range]:
         """The sections of each tile; see `ProgressiveCodec.parts`."""
-        return sections_of_tiles(shape, count, len(tiles_of(shape["height"], shape["width"])), LEVELS)
+        return sections_of_tiles(shape, count, count_of_tiles(shape["height"], shape["width"]), LEVELS)
 
     @torch.inference_mode()
     def decode_levels(self, stream: Stream, shape: dict[str, int], levels: int | None,
@@ -70,10 +78,21 @@ class TileCodec(ProgressiveCodec[Image]):
         samples = self._synthesise(latents, stream.settings["quality"], shape, progress)
         return finished(samples, stream, shape)
 
+    def bits_by_place(self, stream: Stream, shape: dict[str, int]) -> tuple[int, np.ndarray]:
+        """By squares of four places of the latents, whose passes differ; see `Codec.bits_by_place`."""
+        spent = np.zeros((-(-shape["height"] // BLOCK), -(-shape["width"] // BLOCK)))
+        self.latents(stream, shape, spent=spent)
+        for axis in (0, 1):
+            spent = np.add.reduceat(spent, np.arange(0, spent.shape[axis], 2), axis)
+        return 2 * BLOCK, spent
+
     @torch.inference_mode()
     def latents(self, stream: Stream, shape: dict[str, int], levels: int | None = None,
-                progress: Progress = no_progress) -> Tensor:
+                progress: Progress = no_progress, spent: np.ndarray | None = None) -> Tensor:
         """What is decoded before any float arithmetic, and so equal on every machine.
+
+        Args:
+            spent: (ceil(H / 8), ceil(W / 8)) float64 zeros, where the bits of each tile are wanted as they lie in it.
 
         Returns:
             (192, ceil(H / 8), ceil(W / 8)) int16, in 1/16 quantiser step; 0 in tiles without a level.
@@ -90,9 +109,12 @@ class TileCodec(ProgressiveCodec[Image]):
         for number, ((down, across), part) in enumerate(zip(cut, parts, strict=True)):
             sections = [stream.sections[place] for place in part]
             if sections[0] is not None:
+                place = None if spent is None else spent[down.core, across.core]
                 latents[:, down.core, across.core] = self.weights.coder.decode(
                     sections, down.stop - down.start, across.stop - across.start,
-                    position_of(stream.settings["quality"]), levels or LEVELS)
+                    position_of(stream.settings["quality"]), levels or LEVELS, place)
+                if place is not None:  # tables tell how bits are shared out; a circuit or vectors need fewer
+                    place *= 8 * sum(len(section or b"") for section in sections) / max(place.sum(), 1)
             progress(0.5 * (number + 1) / len(cut), "decoding")
         return latents
 

@@ -4,6 +4,8 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
 from fewbits.codecs.image.alpha import encode_alpha
 from fewbits.codecs.image.layout import ROUNDED, check_sections, finished
@@ -13,6 +15,7 @@ from fewbits.codecs.image.overfit.latent_coder import TILE, LatentCoder, Latents
 from fewbits.codecs.image.overfit.networks import Networks, decode_networks, difference_bits, encode_networks
 from fewbits.codecs.image.overfit.reconstruction import Reconstruction
 from fewbits.codecs.image.overfit.starts import WEIGHTS, Starts, load_starts
+from fewbits.codecs.image.tiles import bits_of_tiles
 from fewbits.codecs.media import Image
 from fewbits.codecs.weights import identity_of
 from fewbits.errors import DamagedError
@@ -64,6 +67,10 @@ class OverfitCodec(Codec[Image]):
             StreamError: if the stream is wrong.
         """
         return self._decoded(stream, shape, progress)[1]
+
+    def bits_by_place(self, stream: Stream, shape: dict[str, int]) -> tuple[int, np.ndarray]:
+        """By tiles, without the networks; see `Codec.bits_by_place`."""
+        return bits_of_tiles(stream.sections[1:], shape["height"], shape["width"], TILE)
 
     def _decoded(self, stream: Stream, shape: dict[str, int], progress: Progress) -> tuple[Networks, Latents]:
         height, width = shape["height"], shape["width"]
