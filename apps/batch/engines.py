@@ -3,21 +3,21 @@
 An engine takes jobs as it needs them, never many at once, and gives results as they come, in any order.
 """
 
+import logging
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
-from fewbits.apps.cli.paths import Job
 from fewbits.errors import FewbitsError, InputError
 
+Job = TypeVar("Job")
 Result = TypeVar("Result")
 Handle = TypeVar("Handle")
 
@@ -32,15 +32,21 @@ class Engine(Protocol):
         FewbitsError: when a worker is lost, and what it had in hand with it.
     """
 
-    def __call__(self, work: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None) -> Iterator[Result]: ...
+    def __call__(
+        self, work: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None
+    ) -> Generator[Result, None, None]: ...
 
 
-def in_processes(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None) -> Iterator[Result]:
+def in_processes(
+    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None
+) -> Generator[Result, None, None]:
     """The engine for one machine: each process has one thread for networks, so that cores are not shared."""
     workers = workers or len(os.sched_getaffinity(0))
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_process) as pool:
+        def submit(job: Job) -> Future[Result]:
+            return pool.submit(_in_process, work, job)
+
         try:
-            submit = partial(pool.submit, _in_process, work)
             for future in _window(jobs, IN_HAND * workers, submit, _first_futures):
                 yield future.result()
         except BrokenProcessPool:
@@ -53,7 +59,9 @@ def in_processes(work: Callable[[Job], Result], jobs: Iterable[Job], workers: in
             raise
 
 
-def on_ray(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None) -> Iterator[Result]:
+def on_ray(
+    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None
+) -> Generator[Result, None, None]:
     """The engine for a Ray cluster, whose machines see the same files under the same names.
 
     The cluster is that of RAY_ADDRESS, or the one that runs on this machine, or else one that is started for the batch.
@@ -65,14 +73,18 @@ def on_ray(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int | No
     except ImportError:
         raise InputError("The engine ray needs Ray, which is not installed: pip install 'fewbits[ray]'.") from None
 
+    def submit(job: Job) -> Any:
+        return remote.remote(work, here, job)
+
     def first(handles: set[Any]) -> tuple[Iterable[Any], set[Any]]:
         ready, others = ray.wait(list(handles), num_returns=1)
         return ready, set(others)
 
-    ray.init(log_to_driver=False)
+    remote: Any = ray.remote(_on_ray)
+    here = os.getcwd()
+    ray.init(log_to_driver=False, logging_level=logging.WARNING)
     try:
         workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        submit = partial(ray.remote(_on_ray).remote, work)
         for handle in _window(jobs, IN_HAND * workers, submit, first):
             yield ray.get(handle)
     except ray.exceptions.RayError as error:
@@ -84,7 +96,7 @@ def on_ray(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int | No
 def _window(
     jobs: Iterable[Job], size: int, submit: Callable[[Job], Handle],
     first: Callable[[set[Handle]], tuple[Iterable[Handle], set[Handle]]],
-) -> Iterator[Handle]:
+) -> Generator[Handle, None, None]:
     """Submits jobs, at most `size` at a time, and gives those that are finished, which `first` waits for."""
     pending: set[Handle] = set()
     for job in jobs:
@@ -107,8 +119,10 @@ def _one_thread() -> None:
     os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
 
 
-def _on_ray(work: Callable[[Job], Result], job: Job) -> Result:
+def _on_ray(work: Callable[[Job], Result], folder: str, job: Job) -> Result:
+    """`folder`: the one that relative paths begin in."""
     _one_thread()
+    os.chdir(folder)
     return work(job)
 
 
