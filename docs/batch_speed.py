@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from fewbits.apps.batch.manifest import NAME
+from fewbits.eval.environment import cores
 
 LOOP = """
 import sys
@@ -73,7 +74,7 @@ def main() -> None:
             times.setdefault("loop", []).append(timed(one))
             times.setdefault("loop, one thread", []).append(timed(one, OMP_NUM_THREADS="1"))
             times.setdefault("fewbits batch", []).append(timed(batch(photos, pool)))
-        print(f"{count} photos, {len(os.sched_getaffinity(0))} cores, load of the machine {os.getloadavg()[0]:.1f}")
+        print(f"{count} photos, {cores()} cores, load of the machine {os.getloadavg()[0]:.1f}")
         shortest = min(times["fewbits batch"])[0]
         for name, measured in times.items():
             seconds, processor = min(measured)

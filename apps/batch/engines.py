@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from fewbits.errors import FewbitsError, InputError
+from fewbits.eval.environment import cores
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -41,7 +42,7 @@ def in_processes(
     work: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None
 ) -> Generator[Result, None, None]:
     """The engine for one machine: each process has one thread for networks, so that cores are not shared."""
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or cores()
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_process) as pool:
         def submit(job: Job) -> Future[Result]:
             return pool.submit(_in_process, work, job)
