@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 Handle = TypeVar("Handle")
 
 IN_HAND = 2  # jobs of each worker: one that it does, one that waits for it
+_leaving = threading.Event()  # in a process of the pool that was told to end
 GO_ON = "The same command again goes on from what is done."
 
 
@@ -138,6 +139,7 @@ def _prepare_process() -> None:
 
 def _leave(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # the pool tells it twice, the second time amid the clearing up
+    _leaving.set()
     sys.exit(128 + number)
 
 
@@ -149,7 +151,10 @@ def _end_with_parent() -> None:
 
 
 def _in_process(work: Callable[[Job], Result], job: Job) -> Result:
+    # the pool takes SystemExit for a result, wherever in the call it is raised, and goes on with the next job
     try:
-        return work(job)
-    except SystemExit:  # which the pool would take for a result, and go on
-        os._exit(1)
+        if not _leaving.is_set():
+            return work(job)
+    except SystemExit:
+        pass
+    os._exit(1)
