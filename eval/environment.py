@@ -16,6 +16,11 @@ _PACKAGES = ("torch", "numpy", "numba", "constriction", "Pillow", "pillow-jxl-pl
 _LIBRARIES = ("libjpeg_turbo", "webp", "avif", "zlib")  # inside Pillow
 
 
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def describe_environment() -> dict[str, object]:
     """Versions of what takes part, processor, threads and the date; ready for JSON."""
     packages: dict[str, object] = {}
@@ -30,7 +35,7 @@ def describe_environment() -> dict[str, object]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "torch_threads": torch.get_num_threads() if torch else None,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "packages": packages,

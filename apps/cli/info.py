@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fewbits.apps.cli import paths
-from fewbits.apps.cli.convert import Weights, refuse_weights
+from fewbits.apps.cli.conversion import refuse_weights
+from fewbits.apps.cli.options import Weights
 from fewbits.apps.cli.progress import progress_bar
 from fewbits.entropy.container import kind_of_start
 from fewbits.errors import InputError

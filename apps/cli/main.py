@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fewbits.apps.cli import app as gui
-from fewbits.apps.cli import convert, info, measure, train
+from fewbits.apps.cli import batch, convert, info, measure, train
 from fewbits.errors import FewbitsError
 from fewbits.version import VERSION
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(convert.encode)
 app.command()(convert.decode)
+app.add_typer(batch.app)
 app.command()(info.info)
 app.command()(info.verify)
 app.command()(info.codecs)

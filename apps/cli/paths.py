@@ -1,8 +1,10 @@
 """Where commands read and write: files, pipes and folders, with output that is whole or absent."""
 
+import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from fewbits.entropy.container import START_BYTES, kind_of_start
 from fewbits.errors import InputError
 
 PIPE = "-"
+_TEMPORARY = ".fewbits-"  # how folders begin in which output is written
 STREAMS = frozenset({".fwb"})
 
 
@@ -84,18 +87,65 @@ def _file_path(output: str | None) -> Path:
     return path
 
 
+def plan_many(
+    source: str, output: str | None, wanted: frozenset[str], suffix: str, ending: str
+) -> tuple[Path, list[Job]]:
+    """As `plan`, for a folder or a text file with a path in each line. Also gives the folder that all is written to.
+
+    What a list names without a leading slash is looked for beside the list. Below the folder of the output, files keep
+    the places that the list gives them: `a/b.png` becomes `OUT/a/b.fwb`, `/c/d.png` becomes `OUT/c/d.fwb`.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return _root(path, output, ending), _plan_folder(path, output, wanted, suffix, ending)
+    if path.suffix.lower() in wanted:
+        raise InputError(f"{source} is one file: leave batch out.")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{source} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{source} is no text: give a folder, or a file with a path in each line.") from None
+    root = _root(path.with_suffix(""), output, ending)
+    places = [_place_in_list(line.strip(), path) for line in dict.fromkeys(lines) if line.strip()]
+    if not places:
+        raise InputError(f"There is nothing to do: {source} names no file.")
+    return root, _jobs(places, root, suffix)
+
+
+def _place_in_list(line: str, listing: Path) -> tuple[Path, Path]:
+    """The file that a line of a list names, and its place below the folder of the output."""
+    place = Path(os.path.normpath(line))
+    if place.is_absolute():
+        return place, place.relative_to(place.anchor)
+    if place.parts[:1] == ("..",):
+        raise InputError(f"{line} in {listing} lies outside the folder of the list: give its path from / on.")
+    return listing.parent / place, place
+
+
 def _plan_folder(folder: Path, output: str | None, wanted: frozenset[str], suffix: str, ending: str) -> list[Job]:
-    if output == PIPE:
-        raise InputError("A folder cannot be written to a pipe; give a folder with -o.")
-    root = folder.resolve().parent / (folder.resolve().name + ending) if output is None else Path(output)
-    if root.exists() and not root.is_dir():
-        raise InputError(f"{root} is a file, but a folder is needed for the files of {folder}.")
+    root = _root(folder, output, ending)
     sources = sorted(p for p in folder.rglob("*") if p.suffix.lower() in wanted and p.is_file())
     if not sources:
         raise InputError(f"There is nothing to do in {folder}: no file ends in {', '.join(sorted(wanted))}.")
+    return _jobs(((source, source.relative_to(folder)) for source in sources), root, suffix)
+
+
+def _root(source: Path, output: str | None, ending: str) -> Path:
+    """The folder for the files of a folder or a list."""
+    if output == PIPE:
+        raise InputError("A folder cannot be written to a pipe; give a folder with -o.")
+    root = source.resolve().parent / (source.resolve().name + ending) if output is None else Path(output)
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root} is a file, but a folder is needed for the files of {source}.")
+    return root
+
+
+def _jobs(places: Iterable[tuple[Path, Path]], root: Path, suffix: str) -> list[Job]:
+    """For each source and its place below the root. Raises `InputError` where two files would end in one."""
     jobs: dict[Path, Path] = {}  # output -> source
-    for source in sources:
-        target = root / source.relative_to(folder).with_suffix(suffix)
+    for source, place in places:
+        target = root / place.with_suffix(suffix)
         if target in jobs:
             raise InputError(f"{jobs[target]} and {source} would both become {target}; rename one of them.")
         jobs[target] = source
@@ -123,12 +173,18 @@ def whole_or_absent(output: Path, overwrite: bool) -> Iterator[Path]:
     final = output.resolve()  # a link stays a link
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fewbits-", dir=final.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=final.parent) as folder:
             temporary = Path(folder) / final.name
             yield temporary
             temporary.replace(final)
     except OSError as error:
         raise InputError(f"{output} cannot be written: {error.strerror or error}.") from None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what `whole_or_absent` left in a folder when its process was killed."""
+    for leftover in folder.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def read_bytes(source: Path | None) -> bytes:

@@ -49,7 +49,8 @@ def test_help_is_quick(fewbits) -> None:
 def test_help_names_every_command(fewbits) -> None:
     text = fewbits("--help").stdout.decode()
     commands = {line.split()[0] for line in text.partition("Commands:")[2].splitlines() if line.strip()}
-    assert commands == {"encode", "decode", "info", "verify", "codecs", "eval", "bench", "demo", "app", "train"}
+    assert commands == {"encode", "decode", "batch", "info", "verify", "codecs", "eval", "bench", "demo", "app",
+                        "train"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["encode", "--help"], ["train", "--help"], ["codecs", "--json"]])
