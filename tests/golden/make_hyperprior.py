@@ -1,5 +1,5 @@
-"""Makes a golden file of `hyperprior` at an effort, tuned for a metric, `progressive` where that is said: NAME.fwb,
-NAME.png (the decoded picture) and NAME.sha256 (of the latents)."""
+"""Makes a golden file of `hyperprior` or `mcq`, as its name begins, at an effort, tuned for a metric, `progressive`
+where said: NAME.fwb, NAME.png (the decoded picture) and NAME.sha256 (of the latents)."""
 
 import hashlib
 import sys
@@ -16,7 +16,7 @@ if __name__ == "__main__":
     name = Path(sys.argv[1])
     picture = Image(np.ascontiguousarray(samples.photo(samples.TOWER).pixels[200:288, 120:240]))
     target = Target(quality=55, effort=int(sys.argv[2]), tune=sys.argv[3], progressive="progressive" in sys.argv[4:])
-    data = files.encode(picture, "hyperprior", target).data
+    data = files.encode(picture, name.stem.split("-")[0], target).data
     name.with_suffix(".fwb").write_bytes(data)
     files.decode(data).media.save(name.with_suffix(".png"))
     parsed = files.parse(data)

@@ -1,4 +1,4 @@
-"""How large the codebook of each predicted scale is."""
+"""How large the codebook of each predicted scale is; what weights and the recipe must agree on."""
 
 from dataclasses import dataclass
 
