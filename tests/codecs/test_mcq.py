@@ -175,7 +175,7 @@ def test_golden_files_decode_as_when_they_were_made():
 
 
 def test_latents_do_not_depend_on_threads_libraries_or_the_processor(photo, tmp_path, latents_digest_elsewhere):
-    data = coded(photo, quality=60.0)[0].data
+    data = coded(photo[:64, :96], quality=60.0)[0].data
     expected, threads = latents_of(data), torch.get_num_threads()
     try:
         for count in (1, 2, 3):

@@ -35,7 +35,7 @@ class Run:
 
 
 class VectorResiduals:
-    """Codes residuals by a codebook for each of the smaller scales; see `hyperprior.latent_coder.Residuals`.
+    """Codes residuals by a codebook for each of the smaller scales; see `hyperprior.residuals.Residuals`.
 
     Args:
         entries: of each codebook, (K, D) int16 in 1/16 step.

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from fewbits.codecs.image.hyperprior.entropy_model import logistic_bits
 from fewbits.codecs.image.mcq.codebook_sizes import CODEBOOK_SIZES, CodebookSize
+from fewbits.codecs.image.mcq.codebooks import SLOPE
 from fewbits.codecs.latents import round_through, scale_of, table_scales
 
-SLOPE = 0.05  # squared steps that a bit is worth in the choice of an entry
 TEMPERATURE = 0.01  # squared steps, of the draw between the best two
 USAGE_DECAY = 0.99  # of running shares, for each batch
 LEAST_SHARE = 1e-7  # an entry that is never used is taken to have this one
