@@ -1,9 +1,8 @@
 """Search for the nearest entry of a codebook: plain torch, a compiled loop for processors, Triton for CUDA.
 
 All three minimise |entry|^2 / 2 - row . entry, which has the order of the distances; where every entry has length 1,
-that is the largest dot product. A penalty of an entry is added to it. Sums are of float32, in another order in each
-version, so they may differ where entries are equally near to within rounding. Searches happen in encoders only, whose
-choice is what is written.
+that is the largest dot product. Sums are of float32, in another order in each version, so they may differ where
+entries are equally near to within rounding. Searches happen in encoders only, whose choice is what is written.
 """
 
 from functools import cache
@@ -20,13 +19,12 @@ _BLOCK_ROWS, _BLOCK_ENTRIES = 64, 64  # of a Triton program
 _LEAST_DIMENSIONS = 16  # of a product of matrices in Triton
 
 
-def nearest(rows: Tensor, codebook: Tensor, penalties: Tensor | None = None) -> Tensor:
+def nearest(rows: Tensor, codebook: Tensor) -> Tensor:
     """The number of the nearest entry for each row, of equally near ones the first.
 
     Args:
         rows: (R, D) float32.
         codebook: (K, D) float32 on the same device.
-        penalties: (K,) float32 on the same device, half a squared distance for each entry that its choice costs more.
 
     Returns:
         (R,) int64. Rows that are not numbers get some entry.
@@ -39,24 +37,17 @@ def nearest(rows: Tensor, codebook: Tensor, penalties: Tensor | None = None) -> 
     if rows.dtype != torch.float32 or codebook.dtype != torch.float32:
         raise ValueError(f"rows and codebook must be float32, not {rows.dtype} and {codebook.dtype}")
     rows, codebook = rows.detach(), codebook.detach()
-    costs = _costs(codebook, penalties)
     if rows.is_cuda:
-        return _nearest_on_gpu(rows.contiguous(), codebook.contiguous(), costs)
+        return _nearest_on_gpu(rows.contiguous(), codebook.contiguous())
     size = -len(codebook) % _LANES
     entries = np.pad(codebook.numpy(), ((0, size), (0, 0)))
-    offsets = np.pad(costs.numpy(), (0, size), constant_values=np.inf)
+    offsets = np.pad(0.5 * codebook.square().sum(1).numpy(), (0, size), constant_values=np.inf)
     return torch.from_numpy(_nearest(rows.contiguous().numpy(), np.ascontiguousarray(entries.T), offsets))
 
 
-def nearest_reference(rows: Tensor, codebook: Tensor, penalties: Tensor | None = None) -> Tensor:
+def nearest_reference(rows: Tensor, codebook: Tensor) -> Tensor:
     """What `nearest` computes, in plain torch."""
-    return (_costs(codebook, penalties) - rows @ codebook.T).argmin(1)
-
-
-def _costs(codebook: Tensor, penalties: Tensor | None) -> Tensor:
-    """What each entry costs before a row is known: (K,) float32."""
-    lengths = 0.5 * codebook.square().sum(1)
-    return lengths if penalties is None else lengths + penalties
+    return (0.5 * codebook.square().sum(1) - rows @ codebook.T).argmin(1)
 
 
 @njit(inline="always")
@@ -123,11 +114,11 @@ def _kernel() -> Any:
     return search
 
 
-def _nearest_on_gpu(rows: Tensor, codebook: Tensor, costs: Tensor) -> Tensor:
+def _nearest_on_gpu(rows: Tensor, codebook: Tensor) -> Tensor:
     result = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
     if len(rows):
         dimensions = max(_LEAST_DIMENSIONS, 1 << (rows.shape[1] - 1).bit_length())
         _kernel()[-(-len(rows) // _BLOCK_ROWS),](
-            rows, codebook, costs, result, len(rows), len(codebook), rows.shape[1],
+            rows, codebook, 0.5 * codebook.square().sum(1), result, len(rows), len(codebook), rows.shape[1],
             _BLOCK_ROWS, _BLOCK_ENTRIES, dimensions)
     return result

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import torch
 
 from fewbits.codecs.image.hyperprior.residuals import Group, Read
 from fewbits.codecs.latents import SYMBOL_LIMIT, UNIT
@@ -54,7 +53,7 @@ class VectorResiduals:
         if (index_tables.lows != 0).any() or (index_tables.highs != [len(book) for book in entries]).any():
             raise ValueError("the tables are not those of the codebooks")
         self.entries, self.index_tables, self.latent_tables = entries, index_tables, latent_tables
-        self._index_bits, self._latent_bits = _lengths(index_tables), _lengths(latent_tables)
+        self._index_prices, self._step_prices = _prices(index_tables), _prices(latent_tables)
         self.dimensions = np.array([book.shape[1] for book in entries])
 
     def quantise(self, residuals: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, list[Group]]:
@@ -66,10 +65,8 @@ class VectorResiduals:
         symbols = []
         for run in self._runs(sorted_scales):
             place = slice(run.start, run.stop)
-            chosen, rows_spelled = self._choose(run.scale, wanted[place], whole[place])
-            symbols.append(np.where(rows_spelled, len(self.entries[run.scale]), chosen))
-            spelled[place] = self._each(rows_spelled, run)
-            values = self.entries[run.scale][chosen].ravel()[: run.stop - run.start]
+            symbols.append(self._choose(run.scale, wanted[place]))
+            values, spelled[place] = self._values(run, symbols[-1])
             decoded[place] = np.where(spelled[place], decoded[place], values)
         indices = np.concatenate(symbols).astype(np.int32) if symbols else np.empty(0, np.int32)
         groups = [Group(indices, self._tables_of(sorted_scales), self.index_tables),
@@ -84,34 +81,21 @@ class VectorResiduals:
         decoded, spelled = np.empty(len(order), np.float32), np.ones(len(order), bool)
         begin = 0
         for run in self._runs(sorted_scales):
-            book, place = self.entries[run.scale], slice(run.start, run.stop)
-            own = symbols[begin : begin + self._vectors(run)]
+            place, own = slice(run.start, run.stop), symbols[begin : begin + self._vectors(run)]
             begin += len(own)
-            if own.min() < 0 or own.max() > len(book):
+            if own.min() < 0 or own.max() > len(self.entries[run.scale]):
                 raise DamagedError("The section is damaged: an index lies outside its codebook.")
-            spelled[place] = self._each(own == len(book), run)
-            decoded[place] = book[np.minimum(own, len(book) - 1)].ravel()[: run.stop - run.start]
+            decoded[place], spelled[place] = self._values(run, own)
         decoded[spelled] = read(self.latent_tables, sorted_scales[spelled]).astype(np.float32) * UNIT
         return _unsorted(decoded, order)
 
-    def _choose(self, scale: int, wanted: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Entries for residuals (n,) of one scale, and which vectors are better spelled out as whole steps."""
-        from fewbits.kernels.vq import nearest  # brings numba, which a program that only decodes does without
+    def _choose(self, scale: int, wanted: np.ndarray) -> np.ndarray:
+        """Symbols for the vectors of residuals (n,) of one scale."""
+        from fewbits.kernels.vector_choice import choose  # brings numba, which a program that only decodes does without
 
-        book = self.entries[scale].astype(np.float32) / UNIT
-        lengths = self._index_bits[scale]
-        rows = _rows(wanted, book.shape[1])
-        chosen = nearest(torch.from_numpy(rows), torch.from_numpy(book),
-                         torch.from_numpy(0.5 * SLOPE * lengths[: len(book)])).numpy()
-        costs = np.square(rows - book[chosen]).sum(1) + SLOPE * lengths[chosen]
-        spelled = costs > SLOPE * lengths[len(book)]  # the least that spelling out takes
-        numbers = _rows(whole, book.shape[1])[spelled].astype(np.int64)
-        steps, low = self._latent_bits[scale], self.latent_tables.lows[scale]
-        places = (numbers - low).clip(-1, len(steps) - 1) % len(steps)  # what the table does not cover is escaped
-        bits = (steps[places] + 8.0 * (places == len(steps) - 1)).sum(1) + lengths[len(book)]
-        plain = np.square(rows[spelled] - numbers).sum(1) + SLOPE * bits
-        spelled[spelled] = plain < costs[spelled]
-        return chosen, spelled
+        book, prices = self.entries[scale].astype(np.float32) / UNIT, self._index_prices[scale]
+        return choose(_rows(wanted, book.shape[1]), book, prices[:-2], prices[-2], self._step_prices[scale],
+                      int(self.latent_tables.lows[scale]))
 
     def _runs(self, sorted_scales: np.ndarray) -> Iterator[Run]:
         """The scales with codebooks that occur."""
@@ -123,9 +107,11 @@ class VectorResiduals:
     def _vectors(self, run: Run) -> int:
         return -(-(run.stop - run.start) // int(self.dimensions[run.scale]))
 
-    def _each(self, rows: np.ndarray, run: Run) -> np.ndarray:
-        """What holds of vectors, for each of their residuals."""
-        return np.repeat(rows, self.dimensions[run.scale])[: run.stop - run.start]
+    def _values(self, run: Run, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What vectors say of each of their residuals, and which of these are spelled out instead: (n,) each."""
+        book, count = self.entries[run.scale], run.stop - run.start
+        spelled = np.repeat(symbols == len(book), book.shape[1])[:count]
+        return book[np.minimum(symbols, len(book) - 1)].ravel()[:count], spelled
 
     def _tables_of(self, sorted_scales: np.ndarray) -> np.ndarray:
         """The table of each vector."""
@@ -133,9 +119,11 @@ class VectorResiduals:
         return np.repeat(np.array([run.scale for run in runs], np.uint16), [self._vectors(run) for run in runs])
 
 
-def _lengths(tables: SymbolTables) -> list[np.ndarray]:
-    """Bits of each entry of each table, the escape last, float32."""
-    return np.split(tables.code_lengths().astype(np.float32), tables.offsets[1:-1])
+def _prices(tables: SymbolTables) -> list[np.ndarray]:
+    """What the choice of each entry of each table weighs, the escape last, float32."""
+    bits = tables.code_lengths()
+    bits[tables.offsets[1:] - 1] += 8  # of an escaped value, which is hardly ever longer
+    return np.split((SLOPE * bits).astype(np.float32), tables.offsets[1:-1])
 
 
 def _rows(values: np.ndarray, dimension: int) -> np.ndarray:
