@@ -26,11 +26,11 @@ LIMIT = 150_000  # bytes
 
 
 def large_photo(folder: Path) -> Path:
-    """A file of fewbits with several sections: a picture of four photos."""
-    photo = np.asarray(Image.open(samples.path(samples.STILL)).convert("RGB"))
-    rows = [np.concatenate(pair, 1) for pair in ((photo, photo[:, ::-1]), (photo[::-1], photo[::-1, ::-1]))]
-    stream = folder / "four photos.fwb"
-    stream.write_bytes(encode(np.ascontiguousarray(np.concatenate(rows)), quality=40))
+    """A file of fewbits with several sections: a picture of eight photos."""
+    photo = np.asarray(Image.open(samples.path(samples.TOWER)).convert("RGB"))
+    row = np.concatenate([photo, photo[:, ::-1], photo, photo[:, ::-1]], 1)
+    stream = folder / "eight photos.fwb"
+    stream.write_bytes(encode(np.concatenate([row, row[:, ::-1]]), quality=40))
     return stream
 
 
