@@ -8,9 +8,10 @@ write them down.
 import numpy as np
 from numba import njit, types
 
+from fewbits.kernels.vq import LANES, first_at, lowest_of
+
 _MATRIX = types.Array(types.float32, 2, "C", readonly=True)
 _ROW = types.Array(types.float32, 1, "C", readonly=True)
-_LANES = 16  # scores that a processor compares side by side
 
 
 def choose(rows: np.ndarray, entries: np.ndarray, prices: np.ndarray, spelled: float, steps: np.ndarray,
@@ -27,7 +28,7 @@ def choose(rows: np.ndarray, entries: np.ndarray, prices: np.ndarray, spelled: f
     Returns:
         (R,) int64.
     """
-    padding, usual = -len(entries) % _LANES, int(prices.argmin())
+    padding, usual = -len(entries) % LANES, int(prices.argmin())
     offsets = np.pad(np.square(entries).sum(1) + prices, (0, padding), constant_values=np.inf)
     columns = np.ascontiguousarray(np.pad(-2 * entries, ((0, padding), (0, 0))).T)
     return _choose(np.ascontiguousarray(rows), columns, offsets.astype(np.float32), len(entries), np.float32(spelled),
@@ -73,7 +74,7 @@ def _plain(row, spelled, steps, low):  # type: ignore[no-untyped-def]
 def _choose(rows, columns, offsets, count, spelled, steps, low, usual, safe):  # type: ignore[no-untyped-def]
     """`columns`: (D, K) entries times -2, K a multiple of the lanes; `offsets`: what an entry costs a row of zeros."""
     result = np.empty(rows.shape[0], np.int64)
-    scores, least = np.empty(offsets.size, np.float32), np.empty(_LANES, np.float32)
+    scores, least = np.empty(offsets.size, np.float32), np.empty(LANES, np.float32)
     for r in range(rows.shape[0]):
         away, power = np.float32(0.0), np.float32(0.0)
         for d in range(rows.shape[1]):
@@ -83,21 +84,13 @@ def _choose(rows, columns, offsets, count, spelled, steps, low, usual, safe):  #
         if away < safe:
             result[r] = usual
             continue
-        scores[:], least[:] = offsets, np.inf
+        scores[:] = offsets
         for d in range(rows.shape[1]):
             for k in range(scores.size):
                 scores[k] += rows[r, d] * columns[d, k]
-        for begin in range(0, scores.size, _LANES):
-            for j in range(_LANES):
-                least[j] = min(least[j], scores[begin + j])
-        lowest = least[0]
-        for j in range(1, _LANES):
-            lowest = min(lowest, least[j])
+        lowest = lowest_of(scores, least)
         if lowest + power > spelled and _plain(rows[r], spelled, steps, low) < lowest + power:
             result[r] = count
-            continue
-        best = 0
-        while scores[best] > lowest:  # stops at once where rows are not numbers
-            best += 1
-        result[r] = best
+        else:
+            result[r] = first_at(scores, lowest)
     return result

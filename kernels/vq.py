@@ -13,7 +13,7 @@ import torch
 from numba import njit, types
 from torch import Tensor
 
-_LANES = 16  # scores that a processor compares side by side
+LANES = 16  # scores that a processor compares side by side
 _ROWS = types.Array(types.float32, 2, "C", readonly=True)
 _BLOCK_ROWS, _BLOCK_ENTRIES = 64, 64  # of a Triton program
 _LEAST_DIMENSIONS = 16  # of a product of matrices in Triton
@@ -39,7 +39,7 @@ def nearest(rows: Tensor, codebook: Tensor) -> Tensor:
     rows, codebook = rows.detach(), codebook.detach()
     if rows.is_cuda:
         return _nearest_on_gpu(rows.contiguous(), codebook.contiguous())
-    size = -len(codebook) % _LANES
+    size = -len(codebook) % LANES
     entries = np.pad(codebook.numpy(), ((0, size), (0, 0)))
     offsets = np.pad(0.5 * codebook.square().sum(1).numpy(), (0, size), constant_values=np.inf)
     return torch.from_numpy(_nearest(rows.contiguous().numpy(), np.ascontiguousarray(entries.T), offsets))
@@ -64,24 +64,37 @@ def _subtract_products(row, entries, scores):  # type: ignore[no-untyped-def]
             scores[k] -= row[d] * entries[d, k]
 
 
+@njit(inline="always")
+def lowest_of(scores, least):  # type: ignore[no-untyped-def]
+    """The lowest of scores, as many as a multiple of the lanes; `least` has room for the lowest of each lane."""
+    least[:] = np.inf
+    for begin in range(0, scores.size, LANES):
+        for j in range(LANES):
+            least[j] = min(least[j], scores[begin + j])
+    lowest = least[0]
+    for j in range(1, LANES):
+        lowest = min(lowest, least[j])
+    return lowest
+
+
+@njit(inline="always")
+def first_at(scores, lowest):  # type: ignore[no-untyped-def]
+    """The place of the first score that is not above the lowest; 0 where scores are not numbers."""
+    best = 0
+    while scores[best] > lowest:
+        best += 1
+    return best
+
+
 @njit(types.int64[::1](_ROWS, _ROWS, types.float32[::1]), cache=True, nogil=True)
 def _nearest(rows, entries, offsets):  # type: ignore[no-untyped-def]
-    """Entries are (D, K), K a multiple of the lanes, in each of which a least score is kept."""
+    """Entries are (D, K), K a multiple of the lanes."""
     result = np.empty(rows.shape[0], np.int64)
-    scores, least = np.empty(offsets.size, np.float32), np.empty(_LANES, np.float32)
+    scores, least = np.empty(offsets.size, np.float32), np.empty(LANES, np.float32)
     for r in range(rows.shape[0]):
-        scores[:], least[:] = offsets, np.inf
+        scores[:] = offsets
         _subtract_products(rows[r], entries, scores)
-        for begin in range(0, scores.size, _LANES):
-            for j in range(_LANES):
-                least[j] = min(least[j], scores[begin + j])
-        lowest = least[0]
-        for j in range(1, _LANES):
-            lowest = min(lowest, least[j])
-        best = 0
-        while scores[best] > lowest:  # stops at once where rows are not numbers
-            best += 1
-        result[r] = best
+        result[r] = first_at(scores, lowest_of(scores, least))
     return result
 
 

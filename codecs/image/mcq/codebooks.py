@@ -5,7 +5,6 @@ Each scale with a codebook has its residuals divided into vectors, the last one 
 as whole steps. What is decoded are integers in 1/16 step.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -62,14 +61,14 @@ class VectorResiduals:
         wanted, sorted_scales = residuals[order], scales[order]
         whole = np.rint(wanted).clip(-SYMBOL_LIMIT, SYMBOL_LIMIT)
         decoded, spelled = whole * UNIT, np.ones(len(order), bool)
-        symbols = []
-        for run in self._runs(sorted_scales):
+        symbols, runs = [], self._runs(sorted_scales)
+        for run in runs:
             place = slice(run.start, run.stop)
             symbols.append(self._choose(run.scale, wanted[place]))
             values, spelled[place] = self._values(run, symbols[-1])
             decoded[place] = np.where(spelled[place], decoded[place], values)
         indices = np.concatenate(symbols).astype(np.int32) if symbols else np.empty(0, np.int32)
-        groups = [Group(indices, self._tables_of(sorted_scales), self.index_tables),
+        groups = [Group(indices, self._tables_of(runs), self.index_tables),
                   Group(whole[spelled].astype(np.int32), sorted_scales[spelled], self.latent_tables)]
         return _unsorted(decoded, order), groups
 
@@ -77,10 +76,11 @@ class VectorResiduals:
         """See `Residuals.decode`."""
         order = np.argsort(scales, kind="stable")
         sorted_scales = scales[order]
-        symbols = read(self.index_tables, self._tables_of(sorted_scales))
+        runs = self._runs(sorted_scales)
+        symbols = read(self.index_tables, self._tables_of(runs))
         decoded, spelled = np.empty(len(order), np.float32), np.ones(len(order), bool)
         begin = 0
-        for run in self._runs(sorted_scales):
+        for run in runs:
             place, own = slice(run.start, run.stop), symbols[begin : begin + self._vectors(run)]
             begin += len(own)
             if own.min() < 0 or own.max() > len(self.entries[run.scale]):
@@ -97,12 +97,10 @@ class VectorResiduals:
         return choose(_rows(wanted, book.shape[1]), book, prices[:-2], prices[-2], self._step_prices[scale],
                       int(self.latent_tables.lows[scale]))
 
-    def _runs(self, sorted_scales: np.ndarray) -> Iterator[Run]:
+    def _runs(self, sorted_scales: np.ndarray) -> list[Run]:
         """The scales with codebooks that occur."""
-        ends = np.searchsorted(sorted_scales, np.arange(len(self.entries) + 1))
-        for scale, (start, stop) in enumerate(pairwise(ends)):
-            if stop > start:
-                yield Run(scale, int(start), int(stop))
+        ends = np.searchsorted(sorted_scales, np.arange(len(self.entries) + 1)).tolist()
+        return [Run(scale, *span) for scale, span in enumerate(pairwise(ends)) if span[1] > span[0]]
 
     def _vectors(self, run: Run) -> int:
         return -(-(run.stop - run.start) // int(self.dimensions[run.scale]))
@@ -113,9 +111,8 @@ class VectorResiduals:
         spelled = np.repeat(symbols == len(book), book.shape[1])[:count]
         return book[np.minimum(symbols, len(book) - 1)].ravel()[:count], spelled
 
-    def _tables_of(self, sorted_scales: np.ndarray) -> np.ndarray:
+    def _tables_of(self, runs: list[Run]) -> np.ndarray:
         """The table of each vector."""
-        runs = list(self._runs(sorted_scales))
         return np.repeat(np.array([run.scale for run in runs], np.uint16), [self._vectors(run) for run in runs])
 
 
