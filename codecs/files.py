@@ -11,6 +11,7 @@ import numpy as np
 
 from fewbits.codecs import kinds, registry
 from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
+from fewbits.codecs.concealment import ConcealingCodec
 from fewbits.codecs.film import MAX_VIDEO_PIXELS, Positions, Video, VideoCodec, colour_in, rate_in
 from fewbits.codecs.image_set import ImageSetCodec
 from fewbits.codecs.kinds import Media, MediaSource
@@ -56,6 +57,7 @@ class Decoded:
         sections: how many sections the file has.
         levels: of a progressive file, how many levels its parts show: the least and the most.
         lost: numbers of the sections that are intact and were left out, as levels before them are damaged.
+        concealed: whether the codec has put guesses in the place of damaged sections.
     """
 
     media: Media
@@ -63,6 +65,7 @@ class Decoded:
     sections: int
     levels: tuple[int, int] | None = None
     lost: list[int] = field(default_factory=list)
+    concealed: bool = False
 
     @property
     def image(self) -> Image:
@@ -200,13 +203,14 @@ def _verify(data: bytes, media: MediaSource, device: str, progress: Progress) ->
                            "fewbits or of the machine: please report it.")
 
 
-def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, levels: int | None = None,
-           max_pixels: int = MAX_PIXELS, max_samples: int = MAX_SAMPLES, weights: Path | None = None,
-           progress: Progress = no_progress) -> Decoded:
+def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, conceal: bool = False,
+           levels: int | None = None, max_pixels: int = MAX_PIXELS, max_samples: int = MAX_SAMPLES,
+           weights: Path | None = None, progress: Progress = no_progress) -> Decoded:
     """Decodes a file.
 
     Args:
         allow_damage: decode what is intact of a file with several sections and report the rest.
+        conceal: the same, and let the codec guess the rest.
         levels: how many levels to decode, by a codec that knows levels; None for all. The sections of other levels need
             not be intact, nor there.
         max_pixels, max_samples: limits for pictures and sounds, checked before memory is taken: pixels of all images
@@ -214,13 +218,17 @@ def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, leve
         weights: the weights file that the file was made with, where that was one of the user's.
 
     Raises:
-        InputError: for levels that the file does not have.
+        InputError: for levels that the file does not have, and for guesses of a codec that makes none.
         StreamError: if the file is damaged, truncated, unknown, or larger than the limits.
         WeightsError: if it needs weights that are not installed.
     """
-    parsed = parse(data, device=device, allow_damage=allow_damage, levels=levels, max_pixels=max_pixels,
+    parsed = parse(data, device=device, allow_damage=allow_damage or conceal, levels=levels, max_pixels=max_pixels,
                    max_samples=max_samples, weights=weights)
-    if isinstance(parsed.codec, ProgressiveCodec):
+    if conceal:
+        if not isinstance(parsed.codec, ConcealingCodec):
+            raise InputError(f"The codec {parsed.codec.name} cannot guess what a file has lost: leave that out.")
+        media = parsed.codec.conceal(parsed.stream, parsed.shape, progress)
+    elif isinstance(parsed.codec, ProgressiveCodec):
         media = parsed.codec.decode_levels(parsed.stream, parsed.shape, levels, progress)
     else:
         media = parsed.codec.decode(parsed.stream, parsed.shape, progress)
@@ -228,7 +236,7 @@ def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, leve
         media = Image(media.pixels, **parsed.extras)
     if isinstance(media, Video):
         media = media.with_sound(parsed.sound)
-    return Decoded(media, parsed.damaged, parsed.sections, parsed.levels, parsed.lost)
+    return Decoded(media, parsed.damaged, parsed.sections, parsed.levels, parsed.lost, conceal)
 
 
 def decode_one(data: bytes, number: int, *, device: str = "cpu", max_pixels: int = MAX_PIXELS) -> Image:

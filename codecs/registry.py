@@ -22,6 +22,8 @@ class Entry:
         takes_weights: whether the codec works with weights of the user's alone, and does nothing without them.
         levels: into how many levels it divides what it codes; more than 1 for a
             `fewbits.codecs.progressive.ProgressiveCodec`.
+        conceals: whether it guesses what a damaged file has lost; it is a
+            `fewbits.codecs.concealment.ConcealingCodec` then.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Entry:
     factory: str
     takes_weights: bool = False
     levels: int = 1
+    conceals: bool = False
 
 
 _OF_HYPERPRIOR = (Field("quality", "u8", 0, 224),)
@@ -126,6 +129,13 @@ _ENTRIES = (
         settings=_OF_HYPERPRIOR,
         factory="fewbits.codecs.image.mcq.codec:McqCodec",
         levels=5,
+    ),
+    Entry(
+        name="vqextreme", number=15, kind="image", family="vector-quantised", lossless=False,
+        about="photos in some hundred bytes: 0.02 to 0.06 bits per pixel, five rates, and lost chunks can be guessed",
+        settings=(Field("rate", "u8", 0, 4),),
+        factory="fewbits.codecs.image.vqextreme.codec:VqExtremeCodec",
+        conceals=True,
     ),
 )
 _BY_NAME = {e.name: e for e in _ENTRIES}

@@ -100,7 +100,7 @@ def _shape(media: "MediaSource") -> dict[str, int]:
 @dataclass(frozen=True)
 class Decoding:
     """A `.fwb` file to media: all of them, of a set the image `only`, of a film the `frames` A:B at `fps`, of what is
-    coded in levels the first `levels`."""
+    coded in levels the first `levels`; what is lost is guessed where `conceal` says so."""
 
     allow_damage: bool
     weights: Path | None
@@ -110,6 +110,7 @@ class Decoding:
     frames: str | None = None
     fps: str | None = None
     levels: int | None = None
+    conceal: bool = False
 
     def __call__(self, job: paths.Job, overwrite: bool, progress: Progress) -> Outcome:
         from fewbits.codecs import files, kinds
@@ -121,6 +122,8 @@ class Decoding:
             raise InputError(f"{job.source_name} holds no film, of which frames could be chosen.")
         if kind not in (None, "image") and self.levels is not None:
             raise InputError(f"{job.source_name} holds no picture, of which levels could be decoded.")
+        if kind not in (None, "image") and self.conceal:
+            raise InputError(f"{job.source_name} holds no picture, and what others have lost cannot be guessed.")
         refuse_weights(self.weights, kind, job.source_name)
         if self.only is not None:
             image = files.decode_one(data, self.only, max_pixels=pixels)
@@ -135,8 +138,8 @@ class Decoding:
             made = files.CodedVideo(data, allow_damage=self.allow_damage, max_pixels=pixels, progress=progress)
             media, notices = self._chosen(made)
         else:
-            made = files.decode(data, allow_damage=self.allow_damage, levels=self.levels, max_pixels=pixels,
-                                weights=self.weights, progress=progress)
+            made = files.decode(data, allow_damage=self.allow_damage, conceal=self.conceal, levels=self.levels,
+                                max_pixels=pixels, weights=self.weights, progress=progress)
             media = made.media
         notices += _write(media, job, overwrite) + _damage(made)
         kind = kinds.kind_of(media)
@@ -163,6 +166,8 @@ def _damage(made: "CodedSound | CodedVideo | Decoded") -> tuple[str, ...]:
     if not made.damaged:
         return ()
     count = f"{len(made.damaged)} of {made.sections} sections are damaged"
+    if isinstance(made, Decoded) and made.concealed:
+        return (f"{count}; what they held is guessed.",)
     if not isinstance(made, Decoded) or made.levels is None:
         return (f"{count} and blank.",)
     least, most = made.levels

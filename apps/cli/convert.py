@@ -83,6 +83,7 @@ def decode(
         int | None, typer.Option(metavar="K", help="Of a codec that works in levels, the first K: a preview.")
     ] = None,
     allow_damage: options.AllowDamage = False,
+    conceal: options.Conceal = False,
     weights: options.Weights = None,
     max_pixels: options.MaxPixels = None,
     max_samples: options.MaxSamples = None,
@@ -96,7 +97,7 @@ def decode(
     jobs = paths.plan(source, output, paths.STREAMS, ".png", "-decoded")
     if output is None or Path(source).is_dir():
         jobs = [with_usual_name(job, only) for job in jobs]
-    decoding = Decoding(allow_damage, weights, max_pixels, max_samples, only, frames, fps, levels)
+    decoding = Decoding(allow_damage, weights, max_pixels, max_samples, only, frames, fps, levels, conceal)
     _run(jobs, decoding, _say_notices, overwrite)
 
 

@@ -32,6 +32,9 @@ SoundOfFilm = Annotated[
 AllowDamage = Annotated[
     bool, typer.Option(help="Keep what can be decoded of a damaged file, or of its beginning.")
 ]
+Conceal = Annotated[
+    bool, typer.Option("--conceal", help="Guess what a damaged file has lost, by a codec that can: vqextreme.")
+]
 Weights = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Weights of yours, for codecs that take them: compressai.")
 ]

@@ -83,6 +83,60 @@ def mcq(
     print(f"To use the weights, copy {weights} and its model card to codecs/image/weights/.")
 
 
+@app.command()
+def vqextreme(
+    data: Photos,
+    classifier: Annotated[
+        Path, typer.Option(metavar="FILE", dir_okay=False,
+                           help="A classifier whose features are compared: by `fewbits train classifier`, with another "
+                                "seed than the one that judges.")
+    ],
+    output: Output = Path("runs/vqextreme"),
+    minutes: Minutes = 120.0,
+    finite_scalar: Annotated[
+        bool, typer.Option("--finite-scalar", help="Levels of single numbers in place of codebooks, to compare the two.")
+    ] = False,
+) -> None:
+    """Train the image codec `vqextreme`. A run that was interrupted goes on from its last checkpoint."""
+    try:
+        from fewbits.apps.train import vqextreme as recipe
+        from fewbits.apps.train.vqextreme_export import export
+        from fewbits.codecs.image.vqextreme.config import VqExtremeConfig
+        from fewbits.eval.classifier import feature_distances, load
+    except ModuleNotFoundError as error:
+        raise InputError(f"Training needs the package {error.name}: install fewbits[train].") from None
+
+    judge = load(classifier)
+    with progress_bar() as progress:
+        recipe.train(data, output, recipe.Schedule(minutes), VqExtremeConfig(finite_scalar=finite_scalar),
+                     features=lambda original, decoded: feature_distances(judge, original, decoded), progress=progress)
+    weights = output / "vqextreme.safetensors"
+    export(output, data, weights)
+    print(f"To use the weights, copy {weights} and its model card to codecs/image/weights/, and train what guesses lost "
+          "cells: `fewbits train vqextreme-restoration`.")
+
+
+@app.command("vqextreme-restoration")
+def vqextreme_restoration(
+    data: Photos,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Weights of `vqextreme`; else those shipped.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the network.")
+    ] = Path("runs/vqextreme"),
+    minutes: Minutes = 30.0,
+) -> None:
+    """Train the network of the image codec `vqextreme` that guesses what a damaged file has lost."""
+    from fewbits.apps.train import vqextreme_restoration as recipe
+    from fewbits.codecs.image.vqextreme.codec import WEIGHTS
+
+    network = output / "vqextreme-restoration.safetensors"
+    with progress_bar() as progress:
+        recipe.train(data, weights or WEIGHTS, network, recipe.Schedule(minutes), progress=progress)
+    print(f"To use the network, copy {network} and its model card to codecs/image/weights/.")
+
+
 @app.command("hyperprior-circuit")
 def hyperprior_circuit(
     data: Photos,

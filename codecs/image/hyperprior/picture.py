@@ -49,14 +49,8 @@ class Transform:
     def pixels(self, latents: Tensor, rows: Span, columns: Span) -> Tensor:
         """A tile's pixels (3, 8 h, 8 w) in about [0, 1], from decoded latents with their halo."""
         floats = (latents[None].to(self.device).float() / UNIT).contiguous(memory_format=torch.channels_last)
-        image = self.model.synthesis(floats, self.step_back, self.scale_back, self.levels, _sides(rows, columns))
-        top, left = ((s.start - s.outer_start) * BLOCK - (0 if s.at_start else OVERLAP) for s in (rows, columns))
-        height, width = ((s.stop - s.start) * BLOCK for s in (rows, columns))
-        return image[0, :, top : top + height, left : left + width]
-
-
-def _sides(rows: Span, columns: Span) -> Sides:
-    return columns.at_start, columns.at_end, rows.at_start, rows.at_end
+        image = self.model.synthesis(floats, self.step_back, self.scale_back, self.levels, sides_of(rows, columns))
+        return core_of(image, rows, columns, BLOCK)
 
 
 class Picture:
@@ -104,16 +98,42 @@ class Picture:
 
     def _coefficients(self, rows: Span, columns: Span) -> Tensor:
         """The lapped transform of a tile with its halo: (1, 192, h, w)."""
-        def pixel_range(span: Span, size: int) -> tuple[int, int, int]:
-            start = span.outer_start * BLOCK - (0 if span.at_start else OVERLAP)
-            stop = span.outer_stop * BLOCK + (0 if span.at_end else OVERLAP)
-            return start, min(stop, size), max(stop - size, 0)
+        image = part_of_picture(self.rgb, rows, columns, BLOCK).to(self.device).permute(2, 0, 1)[None].float() / 255
+        return self.weights.model.analysis.coefficients(image, sides_of(rows, columns))
 
-        top, bottom, below = pixel_range(rows, self.image.height)
-        left, right, beside = pixel_range(columns, self.image.width)
-        part = np.pad(self.rgb[top:bottom, left:right], ((0, below), (0, beside), (0, 0)), mode="edge")
-        image = torch.from_numpy(part).to(self.device).permute(2, 0, 1)[None].float() / 255
-        return self.weights.model.analysis.coefficients(image, _sides(rows, columns))
+
+def part_of_picture(rgb: np.ndarray, rows: Span, columns: Span, unit: int) -> Tensor:
+    """The pixels that the lapped transform of a part needs.
+
+    Args:
+        rgb: (H, W, 3) uint8; continued beyond its right and lower side by its last column and row.
+        rows, columns: the part, in units.
+        unit: of how many pixels, a multiple of 8.
+
+    Returns:
+        (h, w, 3) uint8: the part with its halo and, where that is no border, with the overlap of the transform.
+    """
+    def pixel_range(span: Span, size: int) -> tuple[int, int, int]:
+        start = span.outer_start * unit - (0 if span.at_start else OVERLAP)
+        stop = span.outer_stop * unit + (0 if span.at_end else OVERLAP)
+        return start, min(stop, size), max(stop - size, 0)
+
+    top, bottom, below = pixel_range(rows, rgb.shape[0])
+    left, right, beside = pixel_range(columns, rgb.shape[1])
+    part = np.pad(rgb[top:bottom, left:right], ((0, below), (0, beside), (0, 0)), mode="edge")
+    return torch.from_numpy(part)
+
+
+def core_of(image: Tensor, rows: Span, columns: Span, unit: int) -> Tensor:
+    """The part itself (3, h, w) of what the inverse transform made of it with its halo: (1, 3, H, W)."""
+    top, left = ((s.start - s.outer_start) * unit - (0 if s.at_start else OVERLAP) for s in (rows, columns))
+    height, width = ((s.stop - s.start) * unit for s in (rows, columns))
+    return image[0, :, top : top + height, left : left + width]
+
+
+def sides_of(rows: Span, columns: Span) -> Sides:
+    """Which sides of a part with its halo are borders of the picture."""
+    return columns.at_start, columns.at_end, rows.at_start, rows.at_end
 
 
 def tiles_of(height: int, width: int) -> list[tuple[Span, Span]]:

@@ -93,22 +93,32 @@ def pad_mirrored(image: Tensor, sides: Sides) -> Tensor:
     return torch.cat([image[..., :top, :].flip(-2), image, image[..., image.shape[-2] - bottom :, :].flip(-2)], -2)
 
 
-class Analysis(nn.Module):
+class LappedAnalysis(nn.Module):
+    """Image to coefficients: three colour components at 8 x 8 frequencies for every block of 8 x 8 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.from_numpy(lapped_colour_kernel()))
+
+    def coefficients(self, image: Tensor, sides: Sides) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, 192, H / 8, W / 8) on the 0..255 scale.
+
+        `sides` as in `pad_mirrored`, others bring their overlap.
+        """
+        with torch.autocast(image.device.type, enabled=False):
+            blocks = F.pixel_unshuffle(pad_mirrored(image * 255 - 127.5, sides), HyperpriorConfig.BLOCK)
+            return F.conv2d(blocks.contiguous(memory_format=torch.channels_last), self.kernel)
+
+
+class Analysis(LappedAnalysis):
     """Image to latents: (N, 3, H, W) in [0, 1] -> (N, 192, H / 8, W / 8) counted in quantiser steps."""
 
     def __init__(self, config: HyperpriorConfig) -> None:
         super().__init__()
-        self.kernel = nn.Parameter(torch.from_numpy(lapped_colour_kernel()))
         self.blocks = nn.ModuleList(
             ResidualBlock(config.levels, config.LATENTS, config.transform_hidden)
             for _ in range(config.transform_blocks)
         )
-
-    def coefficients(self, image: Tensor, sides: Sides) -> Tensor:
-        """The transform alone, on the 0..255 scale; `sides` as in `pad_mirrored`, others bring their overlap."""
-        with torch.autocast(image.device.type, enabled=False):
-            blocks = F.pixel_unshuffle(pad_mirrored(image * 255 - 127.5, sides), HyperpriorConfig.BLOCK)
-            return F.conv2d(blocks.contiguous(memory_format=torch.channels_last), self.kernel)
 
     def forward(self, coefficients: Tensor, step: Tensor, input_scale: Tensor, level_weights: Tensor) -> Tensor:
         latents = coefficients / step
@@ -117,7 +127,38 @@ class Analysis(nn.Module):
         return latents
 
 
-class Synthesis(nn.Module):
+class LappedSynthesis(nn.Module):
+    """Coefficients to image, the inverse of `LappedAnalysis`."""
+
+    mirror_signs: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        kernel = lapped_colour_kernel().transpose(1, 0, 2, 3)[:, :, ::-1, ::-1].copy()
+        self.kernel = nn.Parameter(torch.from_numpy(kernel))
+        self.register_buffer("mirror_signs", torch.from_numpy(mirror_signs())[:, :, None, None], persistent=False)
+
+    def image(self, coefficients: Tensor, sides: Sides) -> Tensor:
+        """(N, 192, h, w) on the 0..255 scale -> (N, 3, 8 h, 8 w) in about [0, 1].
+
+        Sides that are no border of the picture lose half a block: they need a halo.
+        """
+        with torch.autocast(coefficients.device.type, enabled=False):
+            padded = self._continued(coefficients.float(), sides).contiguous(memory_format=torch.channels_last)
+            image = F.pixel_shuffle(F.conv2d(padded, self.kernel), HyperpriorConfig.BLOCK)
+        left, right, top, bottom = (OVERLAP * s for s in sides)
+        return (image[..., top : image.shape[-2] - bottom, left : image.shape[-1] - right] + 127.5) / 255
+
+    def _continued(self, coefficients: Tensor, sides: Sides) -> Tensor:
+        """One more row or column over each border: the coefficients of the mirrored picture."""
+        left, right, top, bottom = map(int, sides)
+        horizontal, vertical = self.mirror_signs
+        x, width, height = coefficients, coefficients.shape[-1], coefficients.shape[-2]
+        x = torch.cat([x[..., :left] * horizontal, x, x[..., width - right :] * horizontal], -1)
+        return torch.cat([x[..., :top, :] * vertical, x, x[..., height - bottom :, :] * vertical], -2)
+
+
+class Synthesis(LappedSynthesis):
     """Latents to image: learned corrections, then the inverse transform."""
 
     def __init__(self, config: HyperpriorConfig) -> None:
@@ -126,28 +167,11 @@ class Synthesis(nn.Module):
             ResidualBlock(config.levels, config.LATENTS, config.transform_hidden)
             for _ in range(config.transform_blocks)
         )
-        kernel = lapped_colour_kernel().transpose(1, 0, 2, 3)[:, :, ::-1, ::-1].copy()
-        self.kernel = nn.Parameter(torch.from_numpy(kernel))
-        self.register_buffer("mirror_signs", torch.from_numpy(mirror_signs())[:, :, None, None], persistent=False)
 
     def forward(self, latents: Tensor, step: Tensor, input_scale: Tensor, level_weights: Tensor,
                 sides: Sides) -> Tensor:
-        """(N, 192, h, w) counted in steps -> (N, 3, 8 h, 8 w) in about [0, 1].
-
-        Sides that are no border of the picture lose half a block: they need a halo.
-        """
+        """(N, 192, h, w) counted in steps -> (N, 3, 8 h, 8 w) in about [0, 1]; `sides` as of `LappedSynthesis`."""
         for block in self.blocks:
             latents = block(latents, level_weights, input_scale)
         with torch.autocast(latents.device.type, enabled=False):
-            padded = self._continued(latents.float() * step, sides).contiguous(memory_format=torch.channels_last)
-            image = F.pixel_shuffle(F.conv2d(padded, self.kernel), HyperpriorConfig.BLOCK)
-        left, right, top, bottom = (OVERLAP * s for s in sides)
-        return (image[..., top : image.shape[-2] - bottom, left : image.shape[-1] - right] + 127.5) / 255
-
-    def _continued(self, latents: Tensor, sides: Sides) -> Tensor:
-        """One more row or column over each border: the coefficients of the mirrored picture."""
-        left, right, top, bottom = map(int, sides)
-        horizontal, vertical = self.mirror_signs
-        width, height = latents.shape[-1], latents.shape[-2]
-        latents = torch.cat([latents[..., :left] * horizontal, latents, latents[..., width - right :] * horizontal], -1)
-        return torch.cat([latents[..., :top, :] * vertical, latents, latents[..., height - bottom :, :] * vertical], -2)
+            return self.image(latents.float() * step, sides)

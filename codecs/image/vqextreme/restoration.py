@@ -1,0 +1,115 @@
+"""A masked transformer that guesses the indices of lost cells from those of the cells around.
+
+Every cell is a token. What is known of it comes in as the codebooks' entries, so that one network serves all rates, whose
+codebooks are clusters of one another; what comes out are scores of the entries. As in "MaskGIT: Masked Generative Image
+Transformer" (H. Chang et al., CVPR 2022), but nothing is drawn: what is likeliest stands in the gap, since it is to
+look like what was lost.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn, from_numpy
+from torch.nn import functional as F
+
+from fewbits.codecs.image.vqextreme.config import FINE, RATES, Rate
+from fewbits.codecs.image.vqextreme.index_coder import CellIndices
+from fewbits.codecs.image.vqextreme.model import VqExtremeModel
+from fewbits.codecs.stored_config import StoredConfig
+from fewbits.codecs.image.tiles import tiles
+
+PLACES = FINE * FINE
+WINDOW, MARGIN = 16, 4  # cells on a side that are restored at a time, and what is seen around them
+
+
+@dataclass(frozen=True)
+class RestorationConfig(StoredConfig):
+    """Sizes of the transformer."""
+
+    width: int = 192
+    heads: int = 6
+    layers: int = 6
+    dimensions: int = 64  # of an entry
+
+
+class RestorationNetwork(nn.Module):
+    """Tokens of a grid of cells to what each lost cell's entries should be near to.
+
+    Where a cell lies is told by a depthwise convolution before each layer, so that grids may have any size (X. Chu et
+    al., "Conditional Positional Encodings for Vision Transformers", ICLR 2023).
+    """
+
+    def __init__(self, config: RestorationConfig) -> None:
+        super().__init__()
+        self.config, width = config, config.width
+        self.into = nn.Linear((1 + PLACES) * config.dimensions + 1, width)
+        self.positions = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, groups=width)
+                                       for _ in range(config.layers))
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, config.heads, 4 * width, 0.0, F.gelu, batch_first=True, norm_first=True)
+            for _ in range(config.layers))
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, (1 + PLACES) * (config.dimensions + 1)))
+
+    def forward(self, entries: Tensor, lost: Tensor) -> Tensor:
+        """Queries, whose products with entries are their scores, and a factor of each.
+
+        Args:
+            entries: (N, h, w, 5 D): of the coarse stage and the four places of the fine one, 0 where they are lost.
+            lost: (N, h, w) float, 1 where a cell is lost.
+
+        Returns:
+            (N, h, w, 5, D + 1)
+        """
+        x = self.into(torch.cat([entries, lost[..., None]], -1))
+        batch, height, width, channels = x.shape
+        for position, layer in zip(self.positions, self.layers, strict=True):
+            x = x + position(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            x = layer(x.reshape(batch, height * width, channels)).view(batch, height, width, channels)
+        return self.out(x).view(batch, height, width, 1 + PLACES, -1)
+
+
+def scores(queries: Tensor, entries: Tensor) -> Tensor:
+    """Unnormalised log-probabilities of entries: nearness to the queries, sharpened by their factor.
+
+    Args:
+        queries: (..., D + 1), the last number being the logarithm of the factor.
+        entries: (K, D).
+
+    Returns:
+        (..., K)
+    """
+    near = queries[..., :-1] @ entries.T - entries.square().sum(1) / 2
+    return near * queries[..., -1:].clamp(-6, 6).exp()
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """The trained network beside the codebooks that it was trained for."""
+
+    network: RestorationNetwork
+    model: VqExtremeModel
+
+    @torch.inference_mode()
+    def restore(self, indices: CellIndices, lost: np.ndarray, rate: Rate) -> None:
+        """Puts guesses into lost cells (rows, columns) bool; their detail stays at the entry nearest to nothing."""
+        entries = known_entries(self.model, indices, lost, rate)
+        flags = from_numpy(lost).float()[None]
+        for down, across in tiles(*lost.shape, WINDOW, MARGIN):
+            if not lost[down.core, across.core].any():
+                continue
+            queries = self.network(entries[:, down.outer, across.outer], flags[:, down.outer, across.outer])
+            queries, here = queries[0, down.inner, across.inner], lost[down.core, across.core]
+            coarse, fine = self.model.stage("coarse").entries(rate.coarse), self.model.stage("fine").entries(rate.fine)
+            indices.coarse[down.core, across.core][here] = scores(queries[here][:, 0], coarse).argmax(1).numpy()
+            indices.fine[down.core, across.core][here] = scores(queries[here][:, 1:], fine).argmax(2).numpy()
+        if rate.detail > 1:
+            indices.detail[lost] = int(self.model.stage("detail").entries(rate.detail).square().sum(1).argmin())
+
+
+def known_entries(model: VqExtremeModel, indices: CellIndices, lost: np.ndarray, rate: Rate) -> Tensor:
+    """What `RestorationNetwork` sees of a picture: (1, rows, columns, 5 D)."""
+    parts = [model.stage("coarse").values(from_numpy(indices.coarse).long()[None], rate.coarse)]
+    parts += [model.stage("fine").values(from_numpy(indices.fine[..., place]).long()[None], rate.fine)
+              for place in range(PLACES)]
+    return (torch.cat(parts, 1) * from_numpy(~lost)[None, None]).permute(0, 2, 3, 1)
