@@ -34,8 +34,7 @@ def main() -> None:
                 sizes = [record["bytes"] for _, record in trips]
                 bpp = fmean(8 * size / photo.pixel_count for size, photo in zip(sizes, photos, strict=True))
                 after = top1((decoded.rgb() for decoded, _ in trips), labels)
-                print(f"| {codec.name} | {setting:g} | {fmean(sizes):.0f} | {bpp:.3f} | {before:.1%} | {after:.1%} |",
-                      flush=True)
+                print(f"| {codec.name} | {setting:g} | {fmean(sizes):.0f} | {bpp:.3f} | {before:.3f} | {after:.3f} |")
 
 
 if __name__ == "__main__":

@@ -148,6 +148,7 @@ def feature_distances(classifier: Classifier, original: Tensor, decoded: Tensor)
 
 def _directions(features: Tensor) -> Tensor:
     """Features (N, C, h, w) with length 1 over channels; the epsilon keeps the gradient finite where all are 0."""
+    features = features.float()  # also where the stages run in bfloat16
     return features * (features.square().sum(1, keepdim=True) + _EPSILON).rsqrt()
 
 

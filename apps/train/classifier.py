@@ -219,13 +219,14 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
     held = {"photos kept out of training": validation}
     if (data / "val").is_dir():
         held["other photos, of `val/`"] = Photos.open(data / "val")
-    top1 = [f"- Top-1: {accuracy(model, photos):.1%} of {len(photos.labels)} {name}" for name, photos in held.items()]
+    top1 = [f"- Top-1: {100 * accuracy(model, photos):.1f} % of {len(photos.labels)} {name}"
+            for name, photos in held.items()]
     weights.with_suffix(".md").write_text("\n".join([
         f"# {weights.name}\n",
         "Weights of the classifier whose features are a metric of `eval`, made by `fewbits train classifier`.\n",
         f"- Date: {date.today()}",
-        f"- Data: {len(training.labels)} photos of {len(training.classes)} classes, {SIDE} x {SIDE}: "
-        f"{', '.join(training.classes)}; every {SPLIT_EVERY}th of a class kept out",
+        f"- Data: {len(training.labels)} photos of {SIDE} x {SIDE} pixels; every {SPLIT_EVERY}th of a class kept out",
+        f"- Classes: {', '.join(training.classes)}",
         f"- Width: {model.config.width}, {sum(p.numel() for p in model.parameters()) / 1e6:.2f} million weights",
         f"- Steps: {state['step']}, in {state['elapsed'] / 60:.0f} minutes; seed {state['seed']}",
         *top1, ""]))
