@@ -138,7 +138,7 @@ def feature_distances(classifier: Classifier, original: Tensor, decoded: Tensor)
         original, decoded: (N, 3, H, W) float in [0, 1].
 
     Returns:
-        (N,), from 0 to 4, with gradient by `decoded` alone.
+        (N,), from 0 to 2, with gradient by `decoded` alone.
     """
     with torch.no_grad():
         wanted = classifier.features(original)
@@ -160,10 +160,12 @@ def top1(pictures: Iterable[np.ndarray], labels: Sequence[str], classifier: Clas
         labels: the class of each, by its name.
 
     Raises:
-        InputError: for a class that the classifier does not know.
+        InputError: for a class that the classifier does not know, or without pictures.
         WeightsError: if the shipped classifier is not installed.
     """
     classifier = classifier or shipped()
+    if not labels:
+        raise InputError("There is no picture to recognise.")
     if unknown := sorted(set(labels) - set(classifier.classes)):
         raise InputError(f"The classifier does not know {', '.join(unknown)}; it knows "
                          f"{', '.join(classifier.classes)}.")

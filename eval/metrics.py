@@ -156,7 +156,7 @@ def features(source: np.ndarray, decoded: np.ndarray) -> float | None:
         source, decoded: (H, W, 3) uint8.
 
     Returns:
-        0 for equal pictures, 4 at most; None for pictures with a side below `FEATURES_MIN_SIDE`.
+        0 for equal pictures, 2 at most; None for pictures with a side below `FEATURES_MIN_SIDE`.
 
     Raises:
         WeightsError: if the classifier is not installed.

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fewbits.apps.train.augmentation import augmented
 from fewbits.apps.train.optimisation import MuonAndAdam, average_into
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.media import Image
@@ -56,66 +57,26 @@ class Photos:
         """Photos in a folder for each class, the middle square of each.
 
         Raises:
-            InputError: if there are fewer than two such folders, or a file cannot be read as a picture.
+            InputError: if there are fewer than two such folders, one is empty, or a file cannot be read as a picture.
         """
         classes = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-        if len(classes) < 2:
-            raise InputError(f"{folder} needs a folder of photos for each class, two at least.")
         samples, labels = [], []
         for label, own in enumerate(classes):
             for path in sorted(p for p in own.iterdir() if p.is_file()):
                 samples.append(middle_square(Image.open(path).rgb()))
                 labels.append(label)
+        if len(set(labels)) < max(2, len(classes)):
+            raise InputError(f"{folder} needs a folder of photos for each class, two at least, none of them empty.")
         return cls(torch.cat(samples), torch.tensor(labels), tuple(p.name for p in classes))
 
     def split(self) -> tuple["Photos", "Photos"]:
-        """Those for training, and those by which to choose."""
+        """Those for training, and those by which to choose. Raises `InputError` if a class has too few."""
+        if int(self.labels.bincount().min()) < SPLIT_EVERY:
+            raise InputError(f"Each class needs {SPLIT_EVERY} photos at least, one of them to be kept out of training.")
         place = torch.cat([torch.arange(int(count)) for count in self.labels.bincount()])
         kept = place % SPLIT_EVERY == SPLIT_EVERY - 1
         return (Photos(self.samples[~kept], self.labels[~kept], self.classes),
                 Photos(self.samples[kept], self.labels[kept], self.classes))
-
-
-def augmented(samples: Tensor, side: int) -> Tensor:
-    """Photos (N, 3, H, W) uint8 as never before: (N, 3, side, side) float in [0, 1]."""
-    return _erased(_recoloured(_cropped(samples.float() / 255, side)))
-
-
-def _cropped(photos: Tensor, side: int) -> Tensor:
-    """A random part of each, of a fifth of its area to all of it, and of other proportions; half of them mirrored."""
-    count = len(photos)
-    area = torch.empty(count).uniform_(0.2, 1)
-    proportion = torch.empty(count).uniform_(math.log(3 / 4), math.log(4 / 3)).exp()
-    width, height = ((area * ratio).sqrt().clamp(max=1) for ratio in (proportion, 1 / proportion))
-    x, y = ((1 - size) * torch.empty(count).uniform_(-1, 1) for size in (width, height))
-    mirrored = torch.randint(0, 2, (count,)) * 2 - 1
-    zeros = torch.zeros(count)
-    affine = torch.stack([torch.stack([width * mirrored, zeros, x], 1), torch.stack([zeros, height, y], 1)], 1)
-    grid = F.affine_grid(affine, [count, 3, side, side], align_corners=False)
-    return F.grid_sample(photos, grid, padding_mode="reflection", align_corners=False)
-
-
-def _recoloured(photos: Tensor) -> Tensor:
-    """With another brightness, contrast, saturation and white."""
-    contrast, saturation = (torch.empty(len(photos), 1, 1, 1).uniform_(0.6, 1.4) for _ in range(2))
-    gains = torch.empty(len(photos), 3, 1, 1).uniform_(0.85, 1.15)
-    offset = torch.empty(len(photos), 1, 1, 1).uniform_(-0.15, 0.15)
-    coloured = torch.lerp(photos.mean(1, keepdim=True), photos * gains, saturation)
-    mean = coloured.mean([1, 2, 3], keepdim=True)
-    return torch.lerp(mean, coloured, contrast).add(offset).clamp(0, 1)
-
-
-def _erased(photos: Tensor) -> Tensor:
-    """With one random rectangle in the mean colour of the picture, of up to half its sides."""
-    count, _, height, width = photos.shape
-    inside = torch.ones(count, 1, 1, 1, dtype=torch.bool)
-    for dimension, size in ((2, height), (3, width)):
-        extent = torch.empty(count).uniform_(0, 0.5)
-        begin = torch.rand(count) * (1 - extent)
-        places = torch.arange(size) / size
-        within = (places >= begin[:, None]) & (places < (begin + extent)[:, None])
-        inside = inside & within.view(count, 1, *(size if d == dimension else 1 for d in (2, 3)))
-    return torch.where(inside, photos.mean([2, 3], keepdim=True), photos)
 
 
 def loss_of(model: Classifier, photos: Tensor, labels: Tensor) -> Tensor:
@@ -155,6 +116,9 @@ def train(data: Path, out: Path, schedule: Schedule, config: ClassifierConfig, s
 
     Args:
         data: a folder with `train/`, in which each class has a folder of photos.
+
+    Raises:
+        InputError: for a folder that is not so, and for one `out` that has another run.
     """
     training, validation = Photos.open(data / "train").split()
     out.mkdir(parents=True, exist_ok=True)
@@ -166,6 +130,8 @@ def train(data: Path, out: Path, schedule: Schedule, config: ClassifierConfig, s
     step, elapsed = 0, 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False)
+        if (state["config"], state["seed"]) != (config.to_metadata(), seed):
+            raise InputError(f"{out} has a run of another width or seed: take another folder, or remove it.")
         model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         optimisers.load_state_dict(state["optimisers"])

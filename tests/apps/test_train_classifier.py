@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from fewbits.apps.cli.main import app
 from fewbits.apps.train import classifier as recipe
-from fewbits.apps.train.classifier import Photos, Schedule, augmented
+from fewbits.apps.train.augmentation import augmented
+from fewbits.apps.train.classifier import Photos, Schedule
 from fewbits.errors import InputError
 from fewbits.eval.classifier import ClassifierConfig, load
 
@@ -44,11 +45,14 @@ def test_no_photo_comes_twice_the_same(labelled):
 
 def test_a_run_goes_on_from_its_checkpoint_and_ends_in_weights_with_a_card(labelled, tmp_path):
     run, lines = tmp_path / "run", []
-    recipe.train(labelled, run, Schedule(0.002, batch=4, crop=32), SMALL, report=lines.append)
-    recipe.train(labelled, run, Schedule(0.05, batch=4, crop=32), SMALL, report=lines.append)
+    recipe.train(labelled, run, Schedule(0.001, batch=4, crop=32), SMALL, report=lines.append)
+    minutes = torch.load(run / "checkpoint.pt", weights_only=False)["elapsed"] / 60 + 0.002
+    recipe.train(labelled, run, Schedule(minutes, batch=4, crop=32), SMALL, report=lines.append)
     assert sum("going on from step" in line for line in lines) == 1
     steps = [int(line.split()[1].rstrip(",")) for line in lines if line.startswith("step")]
     assert steps[0] < steps[1] == torch.load(run / "checkpoint.pt", weights_only=False)["step"]
+    with pytest.raises(InputError, match="another width or seed"):
+        recipe.train(labelled, run, Schedule(0.05), SMALL, seed=1)
     weights = tmp_path / "out" / "classifier.safetensors"
     recipe.export(run, labelled, weights, report=lines.append)
     assert load(weights).classes == ("leaf", "sky")
@@ -56,9 +60,12 @@ def test_a_run_goes_on_from_its_checkpoint_and_ends_in_weights_with_a_card(label
     assert "`fewbits train classifier`" in card and "2 photos kept out" in card and "4 other photos" in card
 
 
-def test_a_folder_without_classes_is_refused(tmp_path):
+def test_folders_without_classes_or_with_too_few_photos_are_refused(labelled, tmp_path):
     (tmp_path / "train").mkdir()
     with pytest.raises(InputError, match="a folder of photos for each class"):
         recipe.train(tmp_path, tmp_path / "run", Schedule(0.001), SMALL)
+    (labelled / "train" / "sky" / "0.png").unlink()
+    with pytest.raises(InputError, match="needs 7 photos at least"):
+        recipe.train(labelled, tmp_path / "run", Schedule(0.001), SMALL)
     result = CliRunner().invoke(app, ["train", "classifier", str(tmp_path / "nowhere")])
     assert isinstance(result.exception, InputError)
