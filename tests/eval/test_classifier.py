@@ -14,7 +14,7 @@ from fewbits.errors import InputError, WeightsError
 from fewbits.eval.classifier import WEIGHTS, Classifier, ClassifierConfig, feature_distances, load, save, top1
 from fewbits.eval.metrics import METRICS, features
 
-IDENTITY = "910fbce2ff08383d"
+IDENTITY = "b247406a6dc6932b"
 
 
 def blurred(pixels: np.ndarray, radius: float) -> np.ndarray:
