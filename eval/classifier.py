@@ -7,22 +7,26 @@ unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image as PillowImage
+from PIL import ImageOps
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewbits.codecs.stored_config import StoredConfig
-from fewbits.errors import WeightsError
+from fewbits.errors import InputError, WeightsError
 
 WEIGHTS = Path(__file__).parent / "weights" / "classifier.safetensors"
-MIN_SIDE = 32
-"""Shorter side, in pixels, from which on every layer has places enough."""
+SIDE = 128
+"""Height and width, in pixels, at which photos are classified."""
 
 _WINDOW, _STRIDE = 8, 4  # of the first layer, in pixels
 _CHROMA_SIDE = 4  # so many frequencies of chroma in each direction, of 8
@@ -43,6 +47,9 @@ class WindowedDct(nn.Module):
     """The fixed first layer: (N, 3, H, W) in [0, 1] to (N, 192, H / 4, W / 4), sizes rounded up."""
 
     channels = 2 * (_WINDOW**2 + 2 * _CHROMA_SIDE**2)
+    opponents: Tensor
+    luma: Tensor
+    chroma: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,10 +135,10 @@ def feature_distances(classifier: Classifier, original: Tensor, decoded: Tensor)
     """How far apart pictures look: squared differences of features of length 1, averaged over places and stages.
 
     Args:
-        original, decoded: (N, 3, H, W) float in [0, 1], no side under `MIN_SIDE`.
+        original, decoded: (N, 3, H, W) float in [0, 1].
 
     Returns:
-        (N,), with gradient by `decoded` alone.
+        (N,), from 0 to 2, with gradient by `decoded` alone.
     """
     with torch.no_grad():
         wanted = classifier.features(original)
@@ -141,7 +148,41 @@ def feature_distances(classifier: Classifier, original: Tensor, decoded: Tensor)
 
 def _directions(features: Tensor) -> Tensor:
     """Features (N, C, h, w) with length 1 over channels; the epsilon keeps the gradient finite where all are 0."""
+    features = features.float()  # also where the stages run in bfloat16
     return features * (features.square().sum(1, keepdim=True) + _EPSILON).rsqrt()
+
+
+def top1(pictures: Iterable[np.ndarray], labels: Sequence[str], classifier: Classifier | None = None) -> float:
+    """The share of pictures of which a classifier, the shipped one by default, says rightly what they show.
+
+    Args:
+        pictures: (H, W, 3) uint8, of which the middle squares are looked at.
+        labels: the class of each, by its name.
+
+    Raises:
+        InputError: for a class that the classifier does not know, or without pictures.
+        WeightsError: if the shipped classifier is not installed.
+    """
+    classifier = classifier or shipped()
+    if not labels:
+        raise InputError("There is no picture to recognise.")
+    if unknown := sorted(set(labels) - set(classifier.classes)):
+        raise InputError(f"The classifier does not know {', '.join(unknown)}; it knows "
+                         f"{', '.join(classifier.classes)}.")
+    with torch.inference_mode():
+        right = [classifier.classes[int(classifier(middle_square(picture) / 255).argmax())] == label
+                 for picture, label in zip(pictures, labels, strict=True)]
+    return sum(right) / len(right)
+
+
+def middle_square(pixels: np.ndarray) -> Tensor:
+    """The middle square of a picture (H, W, 3) uint8, resampled: (1, 3, 128, 128) uint8."""
+    return as_tensor(np.asarray(ImageOps.fit(PillowImage.fromarray(pixels), (SIDE, SIDE))))
+
+
+def as_tensor(pixels: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 to (1, 3, H, W) uint8."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
 
 
 def save(classifier: Classifier, path: Path, notes: dict[str, str]) -> None:
@@ -153,7 +194,13 @@ def save(classifier: Classifier, path: Path, notes: dict[str, str]) -> None:
     save_file(tensors, path, metadata=classifier.config.to_metadata() | classes | notes)
 
 
-def load(path: Path = WEIGHTS) -> Classifier:
+@cache
+def shipped() -> Classifier:
+    """The classifier that comes with fewbits. Raises `WeightsError` if it is missing."""
+    return load(WEIGHTS)
+
+
+def load(path: Path) -> Classifier:
     """A trained classifier in evaluation mode, whose weights take no gradient.
 
     Raises:
@@ -172,4 +219,4 @@ def load(path: Path = WEIGHTS) -> Classifier:
                            "with `fewbits train classifier`.") from None
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path} is no weights file of the classifier: {error}.") from None
-    return classifier.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return classifier.eval().requires_grad_(False)

@@ -20,6 +20,9 @@ PIQ_MIN_SIDE = 41
 """Shorter side, in pixels, from which the four scales of VIF fit into a picture. The other metrics by `piq`, made for
 pictures of some hundred pixels, are asked for no less."""
 
+FEATURES_MIN_SIDE = 32
+"""Shorter side, in pixels, from which the coarsest features have two places in each direction."""
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -146,6 +149,28 @@ def mdsi(source: np.ndarray, decoded: np.ndarray) -> float | None:
     return _by_piq("mdsi", source, decoded)
 
 
+def features(source: np.ndarray, decoded: np.ndarray) -> float | None:
+    """How far apart the features of the classifier that ships with fewbits are, see `classifier.feature_distances`.
+
+    Args:
+        source, decoded: (H, W, 3) uint8.
+
+    Returns:
+        0 for equal pictures, 2 at most; None for pictures with a side below `FEATURES_MIN_SIDE`.
+
+    Raises:
+        WeightsError: if the classifier is not installed.
+    """
+    if min(source.shape[:2]) < FEATURES_MIN_SIDE:
+        return None
+    import torch  # as above
+
+    from fewbits.eval.classifier import as_tensor, feature_distances, shipped
+
+    with torch.inference_mode():
+        return float(feature_distances(shipped(), *(as_tensor(pixels) / 255 for pixels in (source, decoded))))
+
+
 def _by_piq(name: str, source: np.ndarray, decoded: np.ndarray) -> float | None:
     """A metric of the library `piq`, by the name that it has there."""
     if min(source.shape[:2]) < PIQ_MIN_SIDE:
@@ -167,6 +192,7 @@ METRICS = {
     "vif": Metric("VIF", vif, package="piq"),
     "haarpsi": Metric("HaarPSI", haarpsi, package="piq"),
     "mdsi": Metric("MDSI", mdsi, operator.neg, "piq"),
+    "features": Metric("Feature distance", features, operator.neg),
 }
 USUAL_METRICS = ("psnr", "ms_ssim")
 """Those that are measured where nothing else is asked for: the others take time and the extra `metrics`."""

@@ -9,7 +9,7 @@ from fewbits.apps.cli.device import Device, check_device
 from fewbits.apps.cli.progress import progress_bar
 from fewbits.errors import InputError
 
-app = typer.Typer(name="train", help="Train a codec.", no_args_is_help=True)
+app = typer.Typer(name="train", help="Train a codec, or what measures codecs.", no_args_is_help=True)
 
 
 def _folder(path: Path) -> Path:
@@ -265,6 +265,31 @@ def circuit_tree(
     with progress_bar() as progress:
         recipe.train(ImageSet.open(data), output, weights, budget, device, progress)
     print(f"To use the weights, copy {weights} and its model card to codecs/circuit/weights/.")
+
+
+@app.command()
+def classifier(
+    data: Annotated[
+        Path, typer.Argument(metavar="LABELLED", callback=_folder,
+                             help="A folder with train/, and val/ where there are photos to measure on; in each, a "
+                                  "folder for each class.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints and the weights.")
+    ] = Path("runs/classifier"),
+    minutes: Minutes = 10.0,
+    width: Annotated[int, typer.Option(min=1, help="Channels at a quarter of the resolution.")] = 40,
+    seed: Annotated[int, typer.Option(help="Another one gives another classifier.")] = 0,
+) -> None:
+    """Train the classifier whose features are a metric of `eval`. An interrupted run goes on from its checkpoint."""
+    from fewbits.apps.train import classifier as recipe
+    from fewbits.eval.classifier import ClassifierConfig
+
+    weights = output / "classifier.safetensors"
+    with progress_bar() as progress:
+        recipe.train(data, output, recipe.Schedule(minutes), ClassifierConfig(width), seed, progress=progress)
+    recipe.export(output, data, weights)
+    print(f"To use the weights, copy {weights} and its model card to eval/weights/.")
 
 
 @app.command("import-compressai")

@@ -98,4 +98,4 @@ def test_pictures_too_small_for_the_metrics_by_piq_have_none(name):
 
 
 def test_where_less_is_better():
-    assert {name for name in METRICS if less_is_better(name)} == {"gmsd", "mdsi"}
+    assert {name for name in METRICS if less_is_better(name)} == {"gmsd", "mdsi", "features"}
