@@ -214,13 +214,13 @@ class Training:
             state.best, state.best_bits = probabilities, validated
         state.done += 1
         state.history.append((state.done, trained, validated))
-        self.report(f"pass {state.done}: {trained:.4f} bits a sample in training, {validated:.4f} in validation")
         if rank() == 0:
             self._save()
+        self.report(f"pass {state.done}: {trained:.4f} bits a sample in training, {validated:.4f} in validation")
 
     def _save(self) -> None:
-        state = self.state
-        tree = self.expectation.tree
+        """Writes a checkpoint."""
+        state, tree = self.state, self.expectation.tree
         saved = {"budget": asdict(self.budget), "shape": self.shape, "tree": (tree.pixels, tree.depths),
                  "counts": state.counts.tensors, "best": state.best.tensors, "best_bits": state.best_bits,
                  "done": state.done, "history": state.history}

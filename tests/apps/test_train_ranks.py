@@ -96,3 +96,18 @@ def test_what_one_process_does_is_refused_under_torchrun(photos, monkeypatch, ca
 def test_alone_nothing_happens() -> None:
     with ranks.joined("cpu") as device:
         assert (device, ranks.rank(), ranks.world(), ranks.of_first("x")) == ("cpu", 0, 1, "x")
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_command_line(root, tmp_path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (40, 4, 4), dtype=np.uint8)):
+        PillowImage.fromarray(pixels).save(images / f"{number:02}.png")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fewbits",
+               "train", "circuit-tree", str(images), "-o", str(tmp_path / "run"), "--states", "2", "--passes", "1"]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True,
+                          timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("pass 1:") == done.stdout.count("To use the weights") == 1
+    assert (tmp_path / "run" / "run.safetensors").is_file()
