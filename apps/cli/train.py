@@ -1,5 +1,6 @@
 """`fewbits train`: one command a recipe."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,13 +10,21 @@ from fewbits.apps.cli.device import Device, check_device
 from fewbits.apps.cli.progress import progress_bar
 from fewbits.errors import InputError
 
-app = typer.Typer(name="train", help="Train a codec, or what measures codecs.", no_args_is_help=True)
+app = typer.Typer(name="train", no_args_is_help=True,
+                  help="Train a codec, or what measures codecs; on several GPUs: torchrun --nproc-per-node N -m fewbits "
+                       "train ...")
 
 
 def _folder(path: Path) -> Path:
     if not path.is_dir():
         raise InputError(f"There is no folder {path}.")
     return path
+
+
+def _alone(command: str) -> None:
+    """Raises `InputError` under torchrun, for what one process does."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise InputError(f"One process is all that `fewbits train {command}` can use: start it without torchrun.")
 
 
 Output = Annotated[
@@ -42,12 +51,15 @@ def hyperprior(
     try:
         from fewbits.apps.train import hyperprior as recipe
         from fewbits.apps.train.hyperprior_export import export
+        from fewbits.apps.train.ranks import joined, rank
     except ModuleNotFoundError as error:
         raise InputError(f"Training needs the package {error.name}: install fewbits[train].") from None
 
-    with progress_bar() as progress:
+    with joined(device) as own_device, progress_bar() as progress:
         schedule = recipe.schedule(minutes, tune, start)
-        recipe.train(data, output, schedule, device, start=start, progress=progress)
+        recipe.train(data, output, schedule, own_device, start=start, progress=progress)
+        if rank():
+            return
     weights = output / ("hyperprior.safetensors" if tune == "psnr" else f"hyperprior-{tune}.safetensors")
     export(output, data, weights)
     print(f"To use the weights, copy {weights} and its model card to codecs/image/weights/.")
@@ -71,13 +83,16 @@ def mcq(
         from fewbits.apps.train import mcq as recipe
         from fewbits.apps.train.hyperprior_export import export
         from fewbits.apps.train.mcq_export import codebooks_of
+        from fewbits.apps.train.ranks import joined, rank
         from fewbits.codecs.image.mcq.model import McqModel
     except ModuleNotFoundError as error:
         raise InputError(f"Training needs the package {error.name}: install fewbits[train].") from None
 
-    with progress_bar() as progress:
-        hyperprior.train(data, output, recipe.schedule(minutes), device, start=start, progress=progress,
+    with joined(device) as own_device, progress_bar() as progress:
+        hyperprior.train(data, output, recipe.schedule(minutes), own_device, start=start, progress=progress,
                          begin=recipe.begin)
+        if rank():
+            return
     weights = output / "mcq.safetensors"
     export(output, data, weights, model_type=McqModel, others=codebooks_of)
     print(f"To use the weights, copy {weights} and its model card to codecs/image/weights/.")
@@ -146,6 +161,7 @@ def hyperprior_circuit(
     states: Annotated[int, typer.Option(min=1, max=256, help="States of each hidden variable.")] = 8,
 ) -> None:
     """Train the circuit of the image codec `hyperprior`, for the weights that are installed."""
+    _alone("hyperprior-circuit")
     from fewbits.apps.train import latent_circuit as recipe
 
     weights = output / "hyperprior-circuit.safetensors"
@@ -162,6 +178,7 @@ def overfit(
     ] = Path("runs/overfit"),
 ) -> None:
     """Train the starts of the image codec `overfit`. An interrupted run goes on after its last finished decoder."""
+    _alone("overfit")
     from fewbits.apps.train import overfit as recipe
 
     weights = output / "overfit.safetensors"
@@ -218,26 +235,29 @@ def _train_audio(codec: str, data: Path, output: Path, minutes: float, device: s
     check_device(device)
     try:
         from fewbits.apps.train import audio, audio_export, audio_scalar, audio_vector
+        from fewbits.apps.train.ranks import joined, rank
         from fewbits.apps.train.sounds import Clips
     except ModuleNotFoundError as error:
         raise InputError(f"Training needs the package {error.name}: install fewbits[train,metrics].") from None
     from fewbits.codecs.audio.codec import SpeechCodec
 
-    run: audio.Run
-    if codec == "speech-vq":
-        run = audio_vector.VectorRun(SpeechCodec.weights_path, audio_vector.schedule(minutes), device)
-        export = audio_export.export_vector
-    elif codec == "speech-live":
-        # the level of live speech is not known beforehand
-        schedule = audio.Schedule(minutes, level_spread=12.0)
-        run = audio_scalar.ScalarRun(audio_scalar.RECIPES[codec], schedule, device, start=SpeechCodec.weights_path)
-        export = audio_export.export_scalar
-    else:
-        run = audio_scalar.ScalarRun(audio_scalar.RECIPES[codec], audio.Schedule(minutes), device)
-        export = audio_export.export_scalar
-    clips, weights = Clips.open(data, run.config.rate), output / f"{codec}.safetensors"
-    with progress_bar() as progress:
+    def run_on(device: str) -> audio.Run:
+        if codec == "speech-vq":
+            return audio_vector.VectorRun(SpeechCodec.weights_path, audio_vector.schedule(minutes), device)
+        if codec == "speech-live":
+            # the level of live speech is not known beforehand
+            schedule = audio.Schedule(minutes, level_spread=12.0)
+            return audio_scalar.ScalarRun(audio_scalar.RECIPES[codec], schedule, device, start=SpeechCodec.weights_path)
+        return audio_scalar.ScalarRun(audio_scalar.RECIPES[codec], audio.Schedule(minutes), device)
+
+    with joined(device) as own_device, progress_bar() as progress:
+        run = run_on(own_device)
+        clips = Clips.open(data, run.config.rate)
         audio.train(run, clips, output, progress=progress)
+        if rank():
+            return
+    weights = output / f"{codec}.safetensors"
+    export = audio_export.export_vector if codec == "speech-vq" else audio_export.export_scalar
     export(output, clips, weights, run.distortion)
     print(f"To use the weights, copy {weights} and its model card to codecs/audio/weights/.")
 
@@ -258,12 +278,15 @@ def circuit_tree(
     """Train a circuit of the codec `circuit-tree`. A run that was interrupted goes on from its last checkpoint."""
     check_device(device)
     from fewbits.apps.train import circuit_tree as recipe
+    from fewbits.apps.train.ranks import joined, rank
     from fewbits.codecs.image_set import ImageSet
 
     weights = output / f"{name or output.resolve().name}.safetensors"
     budget = recipe.Budget(states=states, passes=passes)
-    with progress_bar() as progress:
-        recipe.train(ImageSet.open(data), output, weights, budget, device, progress)
+    with joined(device) as own_device, progress_bar() as progress:
+        recipe.train(ImageSet.open(data), output, weights, budget, own_device, progress)
+        if rank():
+            return
     print(f"To use the weights, copy {weights} and its model card to codecs/circuit/weights/.")
 
 
@@ -305,6 +328,7 @@ def import_compressai(
     ] = None,
 ) -> None:
     """Make weights of the codec `compressai` from a model that was trained with CompressAI."""
+    _alone("import-compressai")
     from fewbits.apps.train.compressai_import import import_weights
 
     imported = import_weights(checkpoint)
@@ -330,6 +354,7 @@ def import_pyjuice(
     ] = None,
 ) -> None:
     """Make a circuit of the codec `circuit-tree` from a hidden Chow-Liu tree that was trained with pyjuice."""
+    _alone("import-pyjuice")
     from fewbits.apps.train.pyjuice_import import import_circuit
 
     circuit = import_circuit(model, (height, width, channels))

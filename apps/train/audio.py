@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from fewbits.apps.train.optimisation import MuonAndAdam, average_into
+from fewbits.apps.train.optimisation import MuonAndAdam, average_into, latest
+from fewbits.apps.train.ranks import agree, alike, by_first, diverge, of_first, rank
 from fewbits.apps.train.sound_losses import SpectralDistance, intelligibility_distance, loudness_distance
 from fewbits.apps.train.sounds import Clips, random_batch
 from fewbits.codecs.audio.config import TransformConfig
@@ -73,7 +74,7 @@ class Schedule:
     minutes: float
     level_spread: float = 8.0  # dB that sounds are louder or quieter than usual, at most
     integer_share: float = 0.2  # last part of the budget, with integer networks simulated where there are any
-    batch: int = 4  # blocks
+    batch: int = 4  # blocks, of each rank
     adam_rate: float = 1e-3
     muon_rate: float = 2e-2
     warmup: int = 300  # steps
@@ -98,17 +99,17 @@ def validate(model: TransformModel, config: TransformConfig, clips: list[np.ndar
              metrics: tuple[str, ...]) -> list[dict[str, float]]:
     """Mean estimated kbit/s and named metrics over the beginnings of clips, at each of `VALIDATION_QUALITIES`."""
     model.eval()
-    points = []
+    points, device = [], next(model.parameters()).device
     for quality in VALIDATION_QUALITIES:
         rates, values = [], {name: [] for name in metrics}
         for clip in clips:
             source = torch.from_numpy(clip[: VALIDATION_SECONDS * config.rate].astype(np.float32))
             source = source[: len(source) // config.hop * config.hop]
-            decoded, bits = model(source[None], torch.tensor([quality]))
+            decoded, bits = model(source[None].to(device), torch.tensor([quality], device=device))
             rates.append(float(bits) / len(source) * config.rate / 1000)
             for name in metrics:
                 value = SOUND_METRICS[name].compute(*(Audio(x.reshape(1, -1).numpy(), config.rate)
-                                                      for x in (source, decoded)))
+                                                      for x in (source, decoded.cpu())))
                 if value is not None:
                     values[name].append(value)
         points.append({"kbps": float(np.mean(rates))} | {name: float(np.mean(v)) for name, v in values.items()})
@@ -128,9 +129,11 @@ class Run(ABC):
         self.config, self.distortion, self.schedule = config, distortion, schedule
         self.device, self.random = device, random.Random(seed)
         self.model = model.to(device).train()
+        alike(self.model)
         self.averaged = copy.deepcopy(self.model)
         self.optimisers = optimisers_of(self.model, schedule)
         self.step, self.elapsed = 0, 0.0
+        diverge(self.random)
 
     @abstractmethod
     def loss(self, source: Tensor) -> tuple[Tensor, dict[str, float]]:
@@ -153,8 +156,9 @@ class Run(ABC):
         self.averaged.load_state_dict(state["averaged"])
         self.optimisers.load_state_dict(state["optimisers"])
         self.random.setstate(state["random"])
-        torch.set_rng_state(state["torch_random"].cpu())
+        torch.set_rng_state(state["torch_random"])
         self.step, self.elapsed = state["step"], state["elapsed"]
+        diverge(self.random)
 
     @property
     def share(self) -> float:
@@ -176,6 +180,7 @@ class Run(ABC):
         for parameter in self.model.parameters():
             parameter.grad = None
         loss.backward()
+        agree(self.model)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         warm = min(1.0, (self.step + 1) / schedule.warmup)
         self.optimisers.step(warm * 0.5 * (1 + math.cos(math.pi * self.share)))
@@ -188,32 +193,42 @@ def train(run: Run, clips: Clips, out: Path, report: Callable[[str], None] = pri
           progress: Progress = no_progress) -> None:
     """Trains until the budget is used up; an interrupted run goes on from its last checkpoint in `out`.
 
-    The checkpoint and a TensorBoard log land in `out`.
+    The checkpoint and a TensorBoard log land in `out`. Several ranks train together (`apps/train/ranks.py`); the log's
+    losses are those of rank 0's share.
     """
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
-    if checkpoint.exists():
-        run.restore(torch.load(checkpoint, map_location=run.device, weights_only=False))
+    report, progress = by_first(report), by_first(progress)
+    if state := of_first(latest(checkpoint)):
+        run.restore(state)
         report(f"going on from step {run.step}, {run.elapsed / 60:.1f} minutes")
-    log = SummaryWriter(out / "log")
+    log = SummaryWriter(out / "log") if rank() == 0 else None
     next_save = run.elapsed + SAVE_EVERY
     began = time.monotonic() - run.elapsed
     while run.share < 1:
         run.prepare(clips.training, report)
         measured = run.train_step(clips.training)
-        run.elapsed = time.monotonic() - began
-        if run.step % 50 == 0:
+        run.elapsed = of_first(time.monotonic() - began)
+        if log and run.step % 50 == 0:
             progress(min(run.share, 1), f"step {run.step}, loss {measured['loss']:.3f}")
             for name, value in measured.items():
                 log.add_scalar(f"train/{name}", value, run.step)
         if run.elapsed > next_save or run.share >= 1:
-            points = validate(run.averaged, run.config, clips.validation, run.distortion.metrics)
-            for quality, point in zip(VALIDATION_QUALITIES, points, strict=True):
-                for name, value in point.items():
-                    log.add_scalar(f"validation/{name}_at_{quality:g}", value, run.step)
-            report(f"step {run.step}, {run.elapsed / 60:.1f} minutes: " + ", ".join(
-                " ".join(f"{value:.3f} {name}" for name, value in point.items()) for point in points))
+            if log:
+                points = log_validation(log, run, clips.validation)
+                report(f"step {run.step}, {run.elapsed / 60:.1f} minutes: " + ", ".join(
+                    " ".join(f"{value:.3f} {name}" for name, value in point.items()) for point in points))
+                run.save(checkpoint)
             next_save = run.elapsed + SAVE_EVERY
-            run.save(checkpoint)
             began = time.monotonic() - run.elapsed  # validation is not on the clock
-    log.close()
+    if log:
+        log.close()
+
+
+def log_validation(log: SummaryWriter, run: Run, clips: list[np.ndarray]) -> list[dict[str, float]]:
+    """Validates and logs what came out."""
+    points = validate(run.averaged, run.config, clips, run.distortion.metrics)
+    for quality, point in zip(VALIDATION_QUALITIES, points, strict=True):
+        for name, value in point.items():
+            log.add_scalar(f"validation/{name}_at_{quality:g}", value, run.step)
+    return points

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from fewbits.apps.train.audio import SOUND_DISTORTION, SPEECH_DISTORTION, Distortion, Run, Schedule
 from fewbits.apps.train.optimisation import begin_integer_stage
+from fewbits.apps.train.ranks import summed
 from fewbits.codecs.audio.config import SOUND, SPEECH, SPEECH_LIVE, AudioConfig
 from fewbits.codecs.audio.model import AudioModel, TransformModel
 from fewbits.codecs.audio.transforms import FrameConvolution
@@ -68,11 +69,11 @@ class Multipliers:
         return (weights @ self.logs).exp()
 
     def steer(self, weights: Tensor, quality: Tensor, kbps: Tensor) -> None:
-        """Learns from the rates (N,) of a batch."""
+        """Learns from the rates (N,) of a batch, on all ranks alike."""
         low, high = self.recipe.rates
         wanted = low * (high / low) ** (quality / 100)
         miss = (kbps / wanted).log().clamp(-1, 1)
-        self.logs += self.steering * (weights * miss[:, None]).sum(0)
+        self.logs += self.steering * summed((weights * miss[:, None]).sum(0))
         self.logs.clamp_(*map(math.log, self.recipe.multiplier_limits))
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fewbits.apps.train.audio import CROP, SPEECH_DISTORTION, Run, Schedule
+from fewbits.apps.train.ranks import alike, rank, summed
 from fewbits.apps.train.sounds import random_batch
 from fewbits.codecs.audio.config import TransformConfig, VectorConfig
 from fewbits.codecs.audio.vector_model import VectorModel
@@ -47,20 +48,26 @@ class VectorRun(Run):
             start.model.log_gain.weight.zero_()
             start.model.log_gain.bias.copy_(gain[0].log())
         model.load_state_dict(start.model.state_dict(), strict=False)
+        model.quantiser.summed = summed
         super().__init__(model, config, SPEECH_DISTORTION, schedule, device, seed)
 
-    @torch.no_grad()
     def prepare(self, clips: list[np.ndarray], report: Callable[[str], None]) -> None:
-        """Codebooks begin by k-means on the latents of random blocks."""
+        """Codebooks begin by k-means on the latents of random blocks, which is up to rank 0."""
         if self.step:
             return
+        if rank() == 0:
+            self._begin_codebooks(clips)
+        alike(self.model)
+        self.averaged.load_state_dict(self.model.state_dict())
+        report("codebooks have begun")
+
+    @torch.no_grad()
+    def _begin_codebooks(self, clips: list[np.ndarray]) -> None:
         source = random_batch(clips, START_BLOCKS, CROP * self.config.hop, self.schedule.level_spread, self.random)
         levels = self.model.level_weights(self.model.quantiser.random_stages(START_BLOCKS).cpu()).to(self.device)
         latents = [self.model.to_latents(part[None].to(self.device), level[None])
                    for part, level in zip(source, levels, strict=True)]
         self.model.quantiser.initialise(torch.cat(latents))
-        self.averaged.load_state_dict(self.model.state_dict())
-        report("codebooks have begun")
 
     def loss(self, source: Tensor) -> tuple[Tensor, dict[str, float]]:
         """See `Run.loss`."""

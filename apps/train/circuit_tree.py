@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewbits.apps.train.optimisation import latest
+from fewbits.apps.train.ranks import by_first, of_first, rank, summed, world
 from fewbits.codecs.circuit.circuit import Circuit
 from fewbits.codecs.circuit.codec import circuit_bits
 from fewbits.codecs.circuit.em import Expectation, Parameters, log_likelihood
@@ -44,7 +46,7 @@ class Budget:
         components: that all pixels share.
         passes: over all images, in batches.
         whole_passes: in the end, with one step a pass.
-        batch: images of a step.
+        batch: images of a step, of all ranks together: each takes its share of them, and the result is the same.
         first_step, last_step: share of a batch in the average of counts; falls geometrically with the passes.
         pseudocount: see `Parameters.probabilities`. It rises evenly from 0 with the passes: smoothing makes states
             alike, and early on would keep them so.
@@ -82,6 +84,8 @@ def train(data: ImageSet, run: Path, weights: Path, budget: Budget = Budget(), d
           progress: Progress = no_progress, report: Callable[[str], None] = print) -> None:
     """Trains a circuit and writes the file that is shipped, with a model card beside it.
 
+    Several ranks train together (`apps/train/ranks.py`).
+
     Args:
         data: the images. run: a folder for checkpoints; a run that is there goes on.
 
@@ -89,8 +93,10 @@ def train(data: ImageSet, run: Path, weights: Path, budget: Budget = Budget(), d
         InputError: if there are too few images.
     """
     run.mkdir(parents=True, exist_ok=True)
-    training = Training(data, run, budget, device, progress, report)
+    training = Training(data, run, budget, device, by_first(progress), by_first(report))
     training.go_on()
+    if rank():
+        return
     circuit = pruned(training.circuit(), training.held_out)
     weights.parent.mkdir(parents=True, exist_ok=True)
     circuit.save(weights, {"date": f"{date.today()}", "passes": f"{training.state.done}"})
@@ -134,24 +140,22 @@ class Training:
         self.held_out, self.shape = data.samples[~kept], (data.height, data.width, data.channels)
         self.budget, self.progress, self.report = budget, progress, report
         self._checkpoint, samples = run / CHECKPOINT, data.samples[kept]
-        saved = self._saved(device)
+        saved = self._saved()
         flat = samples.reshape(len(samples), -1)
-        tree = Tree(*saved["tree"]) if saved else chow_liu_tree(flat[:: -(-len(flat) // TREE_IMAGES)])
+        tree = Tree(*saved["tree"]) if saved else of_first(chow_liu_tree(flat[:: -(-len(flat) // TREE_IMAGES)]))
         self.expectation = Expectation(tree, device)
         self.images = self.expectation.arranged(samples)
         self._validation = self.expectation.arranged(self.held_out)
-        self.state = _state_from(saved) if saved else self._beginning()
+        self.state = _state_from(saved, device) if saved else self._beginning()
 
     def _beginning(self) -> State:
         random = Parameters.random(self.images, self.budget.states, self.budget.components, seed=0)
         return State(random, random, math.inf, 0, [])
 
-    def _saved(self, device: str) -> dict | None:
+    def _saved(self) -> dict | None:
         """What the last checkpoint says. Raises `InputError` if it is of another run."""
-        if not self._checkpoint.exists():
-            return None
-        saved = torch.load(self._checkpoint, map_location=device, weights_only=False)
-        if saved["budget"] != asdict(self.budget) or saved["shape"] != self.shape:
+        saved = of_first(latest(self._checkpoint))
+        if saved and (saved["budget"] != asdict(self.budget) or saved["shape"] != self.shape):
             raise InputError(f"{self._checkpoint} belongs to another training: give another folder with -o.")
         return saved
 
@@ -171,7 +175,7 @@ class Training:
             batch = images[begin : begin + budget.batch]
             share = (number + begin / len(images)) / budget.passes
             counts = Parameters.zeros_like(self.state.counts)
-            total += float(self.expectation(self._probabilities(share), batch, counts).sum())
+            total += self._expect(self._probabilities(share), batch, counts)
             step = budget.first_step * (budget.last_step / budget.first_step) ** share
             self.state.counts.average_with(counts, len(images) / len(batch), step)
             self._watch(number, (begin + len(batch)) / len(images))
@@ -180,10 +184,18 @@ class Training:
     def _whole_pass(self, number: int) -> float:
         """One step of plain expectation-maximisation; the log-likelihood of all images before it."""
         counts = Parameters.zeros_like(self.state.counts)
-        total = log_likelihood(self.expectation, self._probabilities(1.0), self.images, self.budget.batch, counts,
-                               lambda share: self._watch(number, share))
+        total = self._expect(self._probabilities(1.0), self.images, counts, lambda share: self._watch(number, share))
         self.state.counts = counts
         return total
+
+    def _expect(self, probabilities: Parameters, images: Tensor, counts: Parameters | None = None,
+                report: Callable[[float], None] = lambda share: None) -> float:
+        """The log-likelihood of images (N, D), which the ranks divide among them; `counts` are then those of all."""
+        own = images[rank() :: world()]
+        total = log_likelihood(self.expectation, probabilities, own, self.budget.batch, counts, report)
+        for tensor in counts.tensors if counts else ():
+            summed(tensor)
+        return float(summed(torch.tensor(total, dtype=torch.float64)))
 
     def _probabilities(self, share: float) -> Parameters:
         """What the present counts say, at a share of the passes in batches."""
@@ -196,29 +208,34 @@ class Training:
     def _keep(self, likelihood: float, probabilities: Parameters) -> None:
         """Validates and writes a checkpoint after a pass."""
         state = self.state
-        held = log_likelihood(self.expectation, probabilities, self._validation, self.budget.batch)
+        held = self._expect(probabilities, self._validation)
         trained, validated = _bits(likelihood, self.images), _bits(held, self._validation)
         if validated < state.best_bits:
             state.best, state.best_bits = probabilities, validated
         state.done += 1
         state.history.append((state.done, trained, validated))
-        tree = self.expectation.tree
+        if rank() == 0:
+            self._save()
+        self.report(f"pass {state.done}: {trained:.4f} bits a sample in training, {validated:.4f} in validation")
+
+    def _save(self) -> None:
+        """Writes a checkpoint."""
+        state, tree = self.state, self.expectation.tree
         saved = {"budget": asdict(self.budget), "shape": self.shape, "tree": (tree.pixels, tree.depths),
                  "counts": state.counts.tensors, "best": state.best.tensors, "best_bits": state.best_bits,
                  "done": state.done, "history": state.history}
         temporary = self._checkpoint.with_suffix(".part")
         torch.save(saved, temporary)
         os.replace(temporary, self._checkpoint)
-        self.report(f"pass {state.done}: {trained:.4f} bits a sample in training, {validated:.4f} in validation")
 
     def circuit(self) -> Circuit:
         """The best circuit so far."""
         return self.expectation.circuit(self.state.best, self.shape)
 
 
-def _state_from(saved: dict) -> State:
-    return State(Parameters(*saved["counts"]), Parameters(*saved["best"]), saved["best_bits"], saved["done"],
-                 saved["history"])
+def _state_from(saved: dict, device: str) -> State:
+    counts, best = (Parameters(*(tensor.to(device) for tensor in saved[name])) for name in ("counts", "best"))
+    return State(counts, best, saved["best_bits"], saved["done"], saved["history"])
 
 
 def _bits(log_likelihood: float, images: Tensor) -> float:

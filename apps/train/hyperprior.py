@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
-from fewbits.apps.train.optimisation import MuonAndAdam, average_into, begin_integer_stage
+from fewbits.apps.train.optimisation import MuonAndAdam, average_into, begin_integer_stage, latest
+from fewbits.apps.train.ranks import agree, alike, by_first, diverge, of_first, rank
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.model import HyperpriorModel
@@ -63,7 +64,7 @@ class Schedule:
     minutes: float
     tune: str = "psnr"
     integer_share: float = 0.25  # last part of the budget, with the integer networks simulated
-    batch: int = 8
+    batch: int = 8  # of each rank
     crop: int = 128  # pixels, a multiple of 32
     adam_rate: float = 1e-3
     muon_rate: float = 1e-2
@@ -162,13 +163,13 @@ def validate(model: HyperpriorModel, photos: list[Tensor], metric: str = "psnr")
     Photos are cut to multiples of 32 pixels; those too small for the metric are left out.
     """
     model.eval()
-    points = []
+    points, device = [], next(model.parameters()).device
     for quality in VALIDATION_QUALITIES:
         rates, values = [], []
         for photo in map(cut, photos):
-            image = (photo[None].float() / 255).contiguous(memory_format=torch.channels_last)
-            decoded, bits = model(image, torch.tensor([quality]))
-            pixels = (decoded.clamp(0, 1) * 255).round().byte()
+            image = (photo[None].float() / 255).to(device, memory_format=torch.channels_last)
+            decoded, bits = model(image, torch.tensor([quality], device=device))
+            pixels = (decoded.clamp(0, 1) * 255).round().byte().cpu()
             value = METRICS[metric].compute(*(x.permute(1, 2, 0).numpy() for x in (photo, pixels[0])))
             if value is not None:
                 rates.append(float(bits) / (photo.shape[1] * photo.shape[2]))
@@ -226,7 +227,8 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
           report: Callable[[str], None] = print, progress: Progress = no_progress, begin: Begin = begin) -> None:
     """Trains until the budget is used up; an interrupted run goes on from its last checkpoint in `out`.
 
-    Checkpoints, snapshots of the averaged weights and a TensorBoard log land in `out`.
+    Checkpoints, snapshots of the averaged weights and a TensorBoard log land in `out`. Several ranks train together
+    (`apps/train/ranks.py`); the log's losses are those of rank 0's share.
 
     Args:
         start: a weights file to go on from, with its integer networks simulated from the first step; None to begin
@@ -239,6 +241,7 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
     """
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
+    report, progress = by_first(report), by_first(progress)
     torch.manual_seed(seed)
     random_state = random.Random(seed)
     training, validation = load_photos(data)
@@ -247,21 +250,22 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
         raise InputError(f"No photo in {data} has {schedule.crop} x {schedule.crop} pixels or more.")
     model, begun_with = begin(training, start)
     model = model.to(device, memory_format=torch.channels_last).train()
+    alike(model)
     averaged = copy.deepcopy(model)
     optimisers = optimisers_of(model, schedule)
     step, elapsed = 0, 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=False)
+    if state := of_first(latest(checkpoint)):
         model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         optimisers.load_state_dict(state["optimisers"])
         random_state.setstate(state["random"])
-        torch.set_rng_state(state["torch_random"].cpu())
+        torch.set_rng_state(state["torch_random"])
         step, elapsed = state["step"], state["elapsed"]
         for m in (model, averaged):
             m.entropy_model.simulated = state["simulated"]
         report(f"going on from step {step}, {elapsed / 60:.1f} minutes")
-    log = SummaryWriter(out / "log")
+    diverge(random_state)
+    log = SummaryWriter(out / "log") if rank() == 0 else None
 
     def save() -> None:
         partial = checkpoint.with_suffix(".partial")
@@ -285,25 +289,33 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
         for parameter in model.parameters():
             parameter.grad = None
         loss.backward()
+        agree(model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimisers.step(min(1.0, (step + 1) / schedule.warmup) * 0.5 * (1 + math.cos(math.pi * elapsed / budget)))
         step += 1
         average_into(averaged, model, min(schedule.averaging, (1 + step) / (10 + step)))
-        elapsed = time.monotonic() - began
-        if step % 50 == 0:
+        elapsed = of_first(time.monotonic() - began)
+        if log and step % 50 == 0:
             progress(min(elapsed / budget, 1), f"step {step}, loss {loss.item():.3f}")
             log.add_scalar("train/loss", loss.item(), step)
             log.add_scalar("train/bpp", bpp.mean().item(), step)
             log.add_scalar("train/distortion", (10 * torch.log10(255**2 / distortion)).mean().item(), step)
         if elapsed > next_save or elapsed >= budget:
-            metric = METRIC_OF[schedule.tune]
-            points = validate(averaged, validation, metric)
-            for quality_, (rate, value) in zip(VALIDATION_QUALITIES, points, strict=True):
-                log.add_scalar(f"validation/bpp_at_{quality_:g}", rate, step)
-                log.add_scalar(f"validation/{metric}_at_{quality_:g}", value, step)
-            report(f"step {step}, {elapsed / 60:.1f} minutes: "
-                   + ", ".join(f"{rate:.3f} bpp {value:.4g}" for rate, value in points))
+            if log:
+                points = log_validation(log, step, averaged, validation, METRIC_OF[schedule.tune])
+                report(f"step {step}, {elapsed / 60:.1f} minutes: "
+                       + ", ".join(f"{rate:.3f} bpp {value:.4g}" for rate, value in points))
+                save()
             next_save = elapsed + SAVE_EVERY
-            save()
             began = time.monotonic() - elapsed  # validation is not on the clock
-    log.close()
+    if log:
+        log.close()
+
+
+def log_validation(log: SummaryWriter, step: int, model: HyperpriorModel, photos: list[Tensor], metric: str) -> Points:
+    """Validates and logs what came out."""
+    points = validate(model, photos, metric)
+    for quality, (bpp, value) in zip(VALIDATION_QUALITIES, points, strict=True):
+        log.add_scalar(f"validation/bpp_at_{quality:g}", bpp, step)
+        log.add_scalar(f"validation/{metric}_at_{quality:g}", value, step)
+    return points

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fewbits.apps.train.hyperprior import Schedule, random_batch
 from fewbits.apps.train.narrowing import narrow
+from fewbits.apps.train.ranks import summed
 from fewbits.codecs.image.hyperprior.codec import WEIGHTS
 from fewbits.codecs.image.hyperprior.weights import load_weights
 from fewbits.codecs.image.mcq.model import MCQ, McqModel
@@ -31,6 +32,7 @@ def begin(photos: list[Tensor], start: Path | None) -> tuple[McqModel, str]:
     path = start or WEIGHTS
     weights = load_weights(path, "cpu")
     model, random_state = McqModel(MCQ), random.Random(0)
+    model.entropy_model.quantiser.summed = summed
     crop = min(128, min(min(photo.shape[1:]) for photo in photos) // 32 * 32)
     images = random_batch(photos, replace(Schedule(0), batch=MEASURED, crop=crop), random_state)
     narrow(weights.trainable(), model, images, torch.linspace(0, 100, MEASURED))

@@ -14,6 +14,7 @@ with other weights, and the loss has only the term that keeps latents near their
 Codebooks are numbered stage by stage, and group by group within a stage, so first rows of indices are lower rates.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -100,11 +101,14 @@ class CodebookHealth(NamedTuple):
 class VectorQuantiser(nn.Module):
     """Quantises latents (N, D, T) frame by frame. Call `initialise` before training and `sort_entries` after it.
 
-    Where several processes train, running means are those of the process whose buffers the others copy.
+    Attributes:
+        summed: what is counted of a batch, summed over all processes that train. Entries that begin again do so in each
+            process by itself, so that one of them has to give the others its buffers.
     """
 
     entries: Tensor
     usage: Tensor
+    summed: Callable[[Tensor], Tensor] = staticmethod(torch.positive)
 
     def __init__(self, config: VectorQuantiserConfig) -> None:
         super().__init__()
@@ -146,7 +150,9 @@ class VectorQuantiser(nn.Module):
                 parts[group] = parts[group] + part * active[..., None]
                 indices.append(torch.where(active, index, UNUSED))
                 if self.training:
-                    self._learn(codebook, codes.detach().flatten(0, 1), index.flatten(), active.flatten(), DECAY)
+                    rows, among = codes.detach().flatten(0, 1), active.flatten()
+                    counts = self.summed(self._counts(rows, index.flatten(), among))
+                    self._learn(codebook, counts, rows, among, DECAY)
         return Quantised(torch.cat(parts, -1).transpose(1, 2), torch.stack(indices, 1), loss)
 
     @torch.no_grad()
@@ -225,7 +231,8 @@ class VectorQuantiser(nn.Module):
             codes = self._codes(codebook, residuals[group])
             self.entries[codebook] = codes[torch.randint(len(codes), (self.config.entries,), device=rows.device)]
             for _ in range(K_MEANS_ROUNDS):
-                self._learn(codebook, codes, self._lookup(codebook, codes), everything, 0.0)
+                counts = self._counts(codes, self._lookup(codebook, codes), everything)
+                self._learn(codebook, counts, codes, everything, 0.0)
             index = self._lookup(codebook, codes)
             residuals[group] = residuals[group] - self._latents(codebook, self.entries[codebook, index])
 
@@ -276,21 +283,26 @@ class VectorQuantiser(nn.Module):
             entries = F.normalize(entries, dim=-1)
         return nearest(codes.reshape(-1, codes.shape[-1]), entries).view(codes.shape[:-1])
 
+    def _counts(self, codes: Tensor, index: Tensor, active: Tensor) -> Tensor:
+        """Of each entry, the sum of the active codes (R, C) with its index (R,), and their number: (K, C + 1)."""
+        counted = F.pad(codes, (0, 1), value=1.0) * active[:, None]
+        return counted.new_zeros(self.config.entries, counted.shape[1]).index_add_(0, index, counted)
+
     @torch.no_grad()
-    def _learn(self, codebook: int, codes: Tensor, index: Tensor, active: Tensor, decay: float) -> None:
-        """Entries move to the running means of active codes (R, C) with these indices (R,); those out of use restart.
+    def _learn(self, codebook: int, counts: Tensor, codes: Tensor, active: Tensor, decay: float) -> None:
+        """Entries move to the running means of what was counted; those out of use restart at active codes (R, C).
 
         With a decay of 0, a round of k-means.
         """
         entries, usage = self.entries[codebook], self.usage[codebook]
-        weights = active / active.sum().clamp(min=1)
-        sums = torch.zeros_like(entries).index_add_(0, index, codes * weights[:, None])
-        shares = torch.zeros_like(usage).index_add_(0, index, weights)
-        rate = (1 - decay) * active.any()  # a batch that does not use this codebook teaches nothing
+        total = counts[:, -1].sum()
+        rate = (1 - decay) * (total > 0)  # a batch that does not use this codebook teaches nothing
+        sums, shares = (counts / total.clamp(min=1)).tensor_split([-1], 1)
+        shares = shares[:, 0]
         usage.lerp_(shares, rate)
         entries += (sums - shares[:, None] * entries) * (rate / usage.clamp(min=_TINY))[:, None]
         dead = usage < RESTART_SHARE / self.config.entries
-        places = torch.multinomial(weights + 1e-9, self.config.entries, replacement=True)
+        places = torch.multinomial(active + 1e-9, self.config.entries, replacement=True)
         entries.copy_(torch.where(dead[:, None], codes[places], entries))
         usage.copy_(torch.where(dead, 1 / self.config.entries, usage))
 

@@ -10,6 +10,8 @@ Gaussian Mixture for Efficient Neural Image Compression" (X. Zhu et al., CVPR 20
 channels at levels of resolution.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -25,7 +27,13 @@ LEAST_SHARE = 1e-7  # an entry that is never used is taken to have this one
 
 
 class ScaleQuantiser(nn.Module):
-    """Codebooks, and how often each of their entries is used; the last share is that of vectors spelled out."""
+    """Codebooks, and how often each of their entries is used; the last share is that of vectors spelled out.
+
+    Attributes:
+        summed: what is counted of a batch, summed over all processes that train.
+    """
+
+    summed: Callable[[Tensor], Tensor] = staticmethod(torch.positive)
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,18 +60,29 @@ class ScaleQuantiser(nn.Module):
         sizes = torch.bincount(scales, minlength=len(CODEBOOK_SIZES))[: len(CODEBOOK_SIZES)].tolist()
         runs = residuals[order].split([*sizes, len(order) - sum(sizes)])
         parts, bits = [], residuals.new_zeros(())
+        counts = [torch.zeros_like(self.shares(number)) for number in range(len(self.codebooks))]
         for number, run in enumerate(runs[:-1]):
             if len(run):
-                part, part_bits = self._quantised(number, run)
+                part, part_bits, counts[number] = self._quantised(number, run)
                 parts.append(part)
                 bits = bits + part_bits
+        if self.training:
+            self._follow(counts)
         rest = runs[-1]
         bits = bits + logistic_bits(rest.detach().round(), scale_of(scales[order[len(order) - len(rest) :]])).sum()
         parts.append(round_through(rest))
         return torch.empty_like(residuals).scatter(0, order, torch.cat(parts)), bits
 
-    def _quantised(self, number: int, run: Tensor) -> tuple[Tensor, Tensor]:
-        """Residuals (n,) of one scale, quantised, and their bits."""
+    @torch.no_grad()
+    def _follow(self, counts: list[Tensor]) -> None:
+        """Shares follow how often entries were used in a batch."""
+        sizes = [len(own) for own in counts]
+        for number, own in enumerate(self.summed(torch.cat(counts)).split(sizes)):
+            total = own.sum()  # a batch without this scale teaches nothing
+            self.shares(number).lerp_(own / total.clamp(min=1), (1 - USAGE_DECAY) * (total > 0))
+
+    def _quantised(self, number: int, run: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Residuals (n,) of one scale, quantised, their bits, and how often each entry is used (K + 1,)."""
         entries = self.codebooks[number]
         dimension = entries.shape[1]
         rows = nn.functional.pad(run, (0, -len(run) % dimension)).view(-1, dimension)
@@ -76,11 +95,9 @@ class ScaleQuantiser(nn.Module):
             spelled = (rows - rounded).square().sum(1) + SLOPE * plain < cost + rows.square().sum(1)
             used = torch.where(spelled, len(entries), choice)
             bits = torch.where(spelled, plain, lengths[used]).sum()
-            if self.training:
-                counts = torch.bincount(used, minlength=len(entries) + 1).float()
-                self.shares(number).lerp_(counts / counts.sum(), 1 - USAGE_DECAY)
+            counts = torch.bincount(used, minlength=len(entries) + 1).float()
         chosen = entries[choice] + rows - rows.detach()
-        return torch.where(spelled[:, None], round_through(rows), chosen).view(-1)[: len(run)], bits
+        return torch.where(spelled[:, None], round_through(rows), chosen).view(-1)[: len(run)], bits, counts
 
     def _drawn(self, costs: Tensor) -> tuple[Tensor, Tensor]:
         """The entry of least cost for each row (m, K), in training now and then the second best, and its cost."""
