@@ -39,7 +39,8 @@ class Target:
         effort: 1 (fastest) to 9 (slowest).
         progressive: that the beginning of the file is the whole at a lower quality; see
             `fewbits.codecs.progressive.ProgressiveCodec`.
-        tune: what the picture is coded for, "psnr" or "msssim". An aim of PSNR stays one.
+        tune: what the picture is coded for, "psnr" or "msssim", which `fewbits.codecs.files.encode` refuses for codecs
+            that cannot be tuned, as it does with checkpoints and levels. An aim of PSNR stays one.
         keep_best: on Ctrl-C (`KeyboardInterrupt`), end with what there is so far, where a codec searches for long
             and can; otherwise the interrupt goes on to the caller.
         checkpoint: a file in which a codec that fits for long keeps the state of its fit, every minute, and from which

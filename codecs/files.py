@@ -121,6 +121,8 @@ def encode(media: MediaSource, codec: str | None = None, target: Target = Target
         raise InputError(f"The codec {entry.name} keeps no checkpoints: leave that out.")
     if target.progressive and entry.levels == 1:
         raise InputError(f"The codec {entry.name} makes no progressive files: leave that out.")
+    if target.tune != Target.tune and not entry.tunable:
+        raise InputError(f"The codec {entry.name} cannot be tuned for {target.tune}: leave that out.")
     extras, said = _extra_sections(media, audio, device)
 
     def file_of(settings: dict[str, int], sections: list[bytes]) -> bytes:

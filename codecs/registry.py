@@ -22,6 +22,7 @@ class Entry:
         takes_weights: whether the codec works with weights of the user's alone, and does nothing without them.
         levels: into how many levels it divides what it codes; more than 1 for a
             `fewbits.codecs.progressive.ProgressiveCodec`.
+        tunable: whether it codes for MS-SSIM where `Target.tune` says so.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Entry:
     factory: str
     takes_weights: bool = False
     levels: int = 1
+    tunable: bool = False
 
 
 _OF_HYPERPRIOR = (Field("quality", "u8", 0, 224),)
@@ -46,12 +48,14 @@ _ENTRIES = (
         settings=_OF_HYPERPRIOR,
         factory="fewbits.codecs.image.hyperprior.codec:HyperpriorCodec",
         levels=5,
+        tunable=True,
     ),
     Entry(
         name="overfit", number=2, kind="image", family="overfitted", lossless=False,
         about="pictures of any kind, slow to encode, fast to decode: a small decoder is fitted to each and sent along",
         settings=(Field("decoder", "u8", 0, 2), Field("start", "u8", 0, 63), Field("finest", "u8", 0, 1)),
         factory="fewbits.codecs.image.overfit.codec:OverfitCodec",
+        tunable=True,
     ),
     Entry(
         name="circuit", number=3, kind="image", family="circuit", lossless=True,
@@ -139,8 +143,9 @@ def names(kind: str | None = None) -> list[str]:
 
 
 def describe() -> list[dict[str, object]]:
-    """Name, kind, family, losslessness, one line about each codec, and whether it takes weights of the user's."""
-    return [{k: getattr(e, k) for k in ("name", "kind", "family", "lossless", "about", "takes_weights")}
+    """Name, kind, family, losslessness, one line about each codec, whether it takes weights of the user's and can be
+    tuned."""
+    return [{k: getattr(e, k) for k in ("name", "kind", "family", "lossless", "about", "takes_weights", "tunable")}
             for e in _ENTRIES]
 
 

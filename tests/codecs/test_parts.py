@@ -70,6 +70,12 @@ def test_senseless_targets_are_refused(aims):
         Target(**aims)
 
 
+@pytest.mark.parametrize("codec", ["mcq", "compressai", "circuit"])
+def test_codecs_that_cannot_be_tuned_say_so(codec):
+    with pytest.raises(InputError, match=f"{codec} cannot be tuned for msssim"):
+        files.encode(Image(np.zeros((8, 8, 3), np.uint8)), codec, Target(tune="msssim"))
+
+
 @pytest.mark.parametrize(("aim", "size"), [({"size": 1000}, 1000), ({"bits_per_pixel": 8.0}, 20 * 30)])
 def test_codecs_see_how_the_user_wants_it(monkeypatch, aim, size):
     """A rate for the file becomes one for the sections, and what else the user asks for stays."""
