@@ -22,7 +22,7 @@ from fewbits.codecs.sound_track import CopiedSound, SoundTrack
 from fewbits.codecs.video_source import VideoSource, check_rate
 from fewbits.entropy import container
 from fewbits.entropy.deflate import deflate, inflate
-from fewbits.errors import DamagedError, FewbitsError, InputError, StreamError
+from fewbits.errors import DamagedError, DamagedSectionsError, FewbitsError, InputError, StreamError
 
 MAX_EXTRA = 1 << 24  # bytes of a colour profile, and of EXIF
 _EXTRAS = (("profile", "icc_profile", "colour profile"), ("exif", "exif", "EXIF"))  # their flag, name and words
@@ -386,8 +386,8 @@ def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, level
     unwanted = {i for part in parts for i in part[levels or entry.levels :]}
     damaged = [i for i, section in enumerate(box.sections) if not section.intact and i not in unwanted]
     if damaged and not allow_damage:
-        raise DamagedError(f"{len(damaged)} of {len(box.sections)} sections of the file are damaged or missing; "
-                           "--allow-damage shows what is there.")
+        raise DamagedSectionsError(f"{len(damaged)} of {len(box.sections)} sections of the file are damaged or "
+                                   "missing: allow damage to see what is there.")
     codec = registry.create(entry.name, device, weights).for_weights(box.header.weights)
     sections = [box.section(i) if section.intact else None for i, section in enumerate(box.sections)]
     first = _first_section(shape)
