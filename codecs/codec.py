@@ -21,9 +21,14 @@ def no_progress(share: float, what: str) -> None:
     """The progress callback for those who do not watch."""
 
 
+def between(progress: Progress, low: float, high: float, name: str = "") -> Progress:
+    """The callback for the work between two shares of the whole, which says `name` before all that is being done."""
+    return lambda share, what: progress((1 - share) * low + share * high, f"{name}: {what}" if name else what)
+
+
 def part_of(progress: Progress, number: int, count: int, name: str) -> Progress:
     """The callback for item `number` of `count`, as a part of the whole's progress."""
-    return lambda share, what: progress((number + share) / count, f"{name}: {what}")
+    return between(progress, number / count, (number + 1) / count, name)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fewbits.codecs import kinds, registry
-from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
+from fewbits.codecs.codec import Codec, Progress, Stream, Target, between, no_progress
 from fewbits.codecs.film import MAX_VIDEO_PIXELS, Positions, Video, VideoCodec, colour_in, rate_in
 from fewbits.codecs.image_set import ImageSetCodec
 from fewbits.codecs.kinds import Media, MediaSource
@@ -132,11 +132,10 @@ def encode(media: MediaSource, codec: str | None = None, target: Target = Target
 
     overhead = len(file_of({f.name: f.low for f in entry.settings}, [b""]))
     aim = _section_target(target, media, overhead)
-    first, second = _halves(progress) if verify else (progress, no_progress)
-    stream = instance.encode(media, aim, first)
+    stream = instance.encode(media, aim, between(progress, 0, 0.5) if verify else progress)
     data = file_of(stream.settings, [s for s in stream.sections if s is not None])
     if verify:
-        _verify(data, media, device, second)
+        _verify(data, media, device, between(progress, 0.5, 1, "checking"))
     return Encoded(data, stream.estimate_bits, said + stream.notices, stream.settings)
 
 
@@ -181,12 +180,6 @@ def _section_target(target: Target, media: MediaSource, overhead: int) -> Target
         raise InputError(f"The sound and the header alone take {overhead} bytes, and {size} are aimed at: aim higher, "
                          "or leave the sound out, or have it coded.")
     return replace(target, bits_per_pixel=None, kbps=None, size=max(size - overhead, 1))
-
-
-def _halves(progress: Progress) -> tuple[Progress, Progress]:
-    """What encoding and checking report to, each as half of the work."""
-    return (lambda share, what: progress(share / 2, what),
-            lambda share, what: progress((1 + share) / 2, f"checking: {what}"))
 
 
 def _verify(data: bytes, media: MediaSource, device: str, progress: Progress) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fewbits.codecs import files
-from fewbits.codecs.codec import Stream, Target
+from fewbits.codecs.codec import Stream, Target, between, part_of
 from fewbits.codecs.image.alpha import decode_alpha, encode_alpha
 from fewbits.codecs.image.hyperprior.codec import HyperpriorCodec
 from fewbits.codecs.media import Image
@@ -61,6 +61,16 @@ def test_full_opacity_takes_no_bytes():
 def test_wrong_alpha_is_an_error(data):
     with pytest.raises(DamagedError, match="opacity"):
         decode_alpha(data, 10, 10)
+
+
+def test_parts_of_the_work_report_to_the_whole():
+    said = []
+    parts = [part_of(lambda *report: said.append(report), number, 3, "abc"[number]) for number in range(3)]
+    for part in parts:
+        between(part, 0.5, 1)(0, "coding")
+        part(1, "done")
+    assert [share for share, _ in said] == pytest.approx([1 / 6, 1 / 3, 3 / 6, 2 / 3, 5 / 6, 1])
+    assert said[-1] == (1, "c: done")
 
 
 @pytest.mark.parametrize("aims", [{"quality": 101}, {"quality": -1}, {"size": 0}, {"psnr": -3.0}, {"effort": 0},
