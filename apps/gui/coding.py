@@ -18,6 +18,7 @@ from fewbits.codecs.sound_source import SoundSource
 from fewbits.codecs.video_source import VideoSource
 from fewbits.entropy.container import START_BYTES, kind_of_start
 from fewbits.errors import InputError, StreamError
+from fewbits.eval.matched import measure
 
 Rows = list[tuple[str, str]]
 """Facts for people: what, and what of it."""
@@ -95,8 +96,6 @@ def compress(source: Path, codec: str, target: Target, folder: Path, progress: P
     Raises:
         FewbitsError: for what cannot be read or coded.
     """
-    from fewbits.eval.matched import measure  # brings torch
-
     progress(0, "reading")
     media = opened(source)
     began = time.perf_counter()
@@ -132,7 +131,6 @@ def harm(stream: Path, way: str, share: float, seed: int, folder: Path, progress
         FewbitsError: where the file cannot be decoded as it is.
     """
     from fewbits.eval.damage import damaged
-    from fewbits.eval.matched import measure
 
     data = _stream_bytes(stream)
     whole = decoded(data, progress=between(progress, 0, 0.4)).media
