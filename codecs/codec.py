@@ -21,9 +21,14 @@ def no_progress(share: float, what: str) -> None:
     """The progress callback for those who do not watch."""
 
 
+def between(progress: Progress, low: float, high: float, name: str = "") -> Progress:
+    """The callback for the work between two shares of the whole, which says `name` before all that is being done."""
+    return lambda share, what: progress((1 - share) * low + share * high, f"{name}: {what}" if name else what)
+
+
 def part_of(progress: Progress, number: int, count: int, name: str) -> Progress:
     """The callback for item `number` of `count`, as a part of the whole's progress."""
-    return lambda share, what: progress((number + share) / count, f"{name}: {what}")
+    return between(progress, number / count, (number + 1) / count, name)
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class Target:
         effort: 1 (fastest) to 9 (slowest).
         progressive: that the beginning of the file is the whole at a lower quality; see
             `fewbits.codecs.progressive.ProgressiveCodec`.
-        tune: what the picture is coded for, "psnr" or "msssim". An aim of PSNR stays one.
+        tune: what the picture is coded for, "psnr" or "msssim", which `fewbits.codecs.files.encode` refuses for codecs
+            that cannot be tuned, as it does with checkpoints and levels. An aim of PSNR stays one.
         keep_best: on Ctrl-C (`KeyboardInterrupt`), end with what there is so far, where a codec searches for long
             and can; otherwise the interrupt goes on to the caller.
         checkpoint: a file in which a codec that fits for long keeps the state of its fit, every minute, and from which

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fewbits.codecs import kinds, registry
-from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
+from fewbits.codecs.codec import Codec, Progress, Stream, Target, between, no_progress
 from fewbits.codecs.concealment import ConcealingCodec
 from fewbits.codecs.film import MAX_VIDEO_PIXELS, Positions, Video, VideoCodec, colour_in, rate_in
 from fewbits.codecs.image_set import ImageSetCodec
@@ -23,7 +23,7 @@ from fewbits.codecs.sound_track import CopiedSound, SoundTrack
 from fewbits.codecs.video_source import VideoSource, check_rate
 from fewbits.entropy import container
 from fewbits.entropy.deflate import deflate, inflate
-from fewbits.errors import DamagedError, FewbitsError, InputError, StreamError
+from fewbits.errors import DamagedError, DamagedSectionsError, FewbitsError, InputError, StreamError
 
 MAX_EXTRA = 1 << 24  # bytes of a colour profile, and of EXIF
 _EXTRAS = (("profile", "icc_profile", "colour profile"), ("exif", "exif", "EXIF"))  # their flag, name and words
@@ -124,6 +124,8 @@ def encode(media: MediaSource, codec: str | None = None, target: Target = Target
         raise InputError(f"The codec {entry.name} keeps no checkpoints: leave that out.")
     if target.progressive and entry.levels == 1:
         raise InputError(f"The codec {entry.name} makes no progressive files: leave that out.")
+    if target.tune != Target.tune and not entry.tunable:
+        raise InputError(f"The codec {entry.name} cannot be tuned for {target.tune}: leave that out.")
     extras, said = _extra_sections(media, audio, device)
 
     def file_of(settings: dict[str, int], sections: list[bytes]) -> bytes:
@@ -133,11 +135,10 @@ def encode(media: MediaSource, codec: str | None = None, target: Target = Target
 
     overhead = len(file_of({f.name: f.low for f in entry.settings}, [b""]))
     aim = _section_target(target, media, overhead)
-    first, second = _halves(progress) if verify else (progress, no_progress)
-    stream = instance.encode(media, aim, first)
+    stream = instance.encode(media, aim, between(progress, 0, 0.5) if verify else progress)
     data = file_of(stream.settings, [s for s in stream.sections if s is not None])
     if verify:
-        _verify(data, media, device, second)
+        _verify(data, media, device, between(progress, 0.5, 1, "checking"))
     return Encoded(data, stream.estimate_bits, said + stream.notices, stream.settings)
 
 
@@ -182,12 +183,6 @@ def _section_target(target: Target, media: MediaSource, overhead: int) -> Target
         raise InputError(f"The sound and the header alone take {overhead} bytes, and {size} are aimed at: aim higher, "
                          "or leave the sound out, or have it coded.")
     return replace(target, bits_per_pixel=None, kbps=None, size=max(size - overhead, 1))
-
-
-def _halves(progress: Progress) -> tuple[Progress, Progress]:
-    """What encoding and checking report to, each as half of the work."""
-    return (lambda share, what: progress(share / 2, what),
-            lambda share, what: progress((1 + share) / 2, f"checking: {what}"))
 
 
 def _verify(data: bytes, media: MediaSource, device: str, progress: Progress) -> None:
@@ -392,8 +387,8 @@ def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, level
     unwanted = {i for part in parts for i in part[levels or entry.levels :]}
     damaged = [i for i, section in enumerate(box.sections) if not section.intact and i not in unwanted]
     if damaged and not allow_damage:
-        raise DamagedError(f"{len(damaged)} of {len(box.sections)} sections of the file are damaged or missing; "
-                           "--allow-damage shows what is there.")
+        raise DamagedSectionsError(f"{len(damaged)} of {len(box.sections)} sections of the file are damaged or "
+                                   "missing: allow damage to see what is there.")
     codec = registry.create(entry.name, device, weights).for_weights(box.header.weights)
     sections = [box.section(i) if section.intact else None for i, section in enumerate(box.sections)]
     first = _first_section(shape)

@@ -151,8 +151,6 @@ def check_target(target: Target, kind: str) -> None:
     elif target.bits_per_pixel is not None or target.psnr is not None:
         raise InputError("Bits per pixel and PSNR are for pictures and films; of a sound, aim at kbit/s, a size or a "
                          "quality.")
-    elif target.tune != Target.tune:
-        raise InputError(f"A sound cannot be tuned for {target.tune}, which is a metric of pictures.")
 
 
 def size_aimed_at(target: Target, media: MediaSource) -> int | None:

@@ -24,6 +24,7 @@ class Entry:
             `fewbits.codecs.progressive.ProgressiveCodec`.
         conceals: whether it guesses what a damaged file has lost; it is a
             `fewbits.codecs.concealment.ConcealingCodec` then.
+        tunable: whether it codes for MS-SSIM where `Target.tune` says so.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Entry:
     takes_weights: bool = False
     levels: int = 1
     conceals: bool = False
+    tunable: bool = False
 
 
 _OF_HYPERPRIOR = (Field("quality", "u8", 0, 224),)
@@ -49,12 +51,14 @@ _ENTRIES = (
         settings=_OF_HYPERPRIOR,
         factory="fewbits.codecs.image.hyperprior.codec:HyperpriorCodec",
         levels=5,
+        tunable=True,
     ),
     Entry(
         name="overfit", number=2, kind="image", family="overfitted", lossless=False,
         about="pictures of any kind, slow to encode, fast to decode: a small decoder is fitted to each and sent along",
         settings=(Field("decoder", "u8", 0, 2), Field("start", "u8", 0, 63), Field("finest", "u8", 0, 1)),
         factory="fewbits.codecs.image.overfit.codec:OverfitCodec",
+        tunable=True,
     ),
     Entry(
         name="circuit", number=3, kind="image", family="circuit", lossless=True,
@@ -149,8 +153,9 @@ def names(kind: str | None = None) -> list[str]:
 
 
 def describe() -> list[dict[str, object]]:
-    """Name, kind, family, losslessness, one line about each codec, and whether it takes weights of the user's."""
-    return [{k: getattr(e, k) for k in ("name", "kind", "family", "lossless", "about", "takes_weights")}
+    """Name, kind, family, losslessness, one line about each codec, whether it takes weights of the user's and can be
+    tuned."""
+    return [{k: getattr(e, k) for k in ("name", "kind", "family", "lossless", "about", "takes_weights", "tunable")}
             for e in _ENTRIES]
 
 

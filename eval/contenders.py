@@ -88,7 +88,7 @@ def available(kind: str = "image") -> list[str]:
 def contender(name: str, kind: str = "image") -> Contender[Any]:
     """The codec of this name for "image", "audio" or "video"; raises `InputError` where there is none.
 
-    A lossy codec of fewbits for pictures may have `TUNED` behind its name.
+    A codec of fewbits that can be tuned may have `TUNED` behind its name.
     """
     from fewbits.codecs import registry
 
@@ -96,9 +96,9 @@ def contender(name: str, kind: str = "image") -> Contender[Any]:
         return _from_anchor(_ANCHORS[kind][name])
     neural = _neural_entries(kind)
     if name in neural:
-        return _from_registry(name, kind, **neural[name])
+        return _from_registry(name, kind, neural[name]["about"], neural[name]["lossless"])
     base = name.removesuffix(TUNED)
-    if kind == "image" and base in neural and not neural[base]["lossless"]:
+    if base in neural and neural[base]["tunable"]:
         about = f"{neural[base]['about']}, tuned for MS-SSIM"
         return replace(_from_registry(base, kind, about, lossless=False, tune="msssim"), name=name)
     if name in registry.names("images"):
@@ -181,8 +181,7 @@ def _from_registry(name: str, kind: str, about: str, lossless: bool, tune: str =
 
 
 def _neural_entries(kind: str) -> dict[str, dict[str, Any]]:
-    """The codecs of fewbits for a kind of media: a line about each, and whether it is lossless, by name."""
+    """The codecs of fewbits for a kind of media: what `registry.describe` says of each, by name."""
     from fewbits.codecs import registry
 
-    return {str(e["name"]): {key: e[key] for key in ("about", "lossless")} for e in registry.describe()
-            if e["kind"] == kind and not e.get("takes_weights")}
+    return {str(e["name"]): e for e in registry.describe() if e["kind"] == kind and not e["takes_weights"]}

@@ -15,7 +15,6 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import scipy.fft
 
 from fewbits.codecs.sound import Audio
 from fewbits.eval.metrics import is_installed
@@ -197,12 +196,14 @@ def _log_mel_difference(source: Audio, decoded: Audio, window: int, bands: int) 
 
 def _log_mels(channel: np.ndarray, window: int, filters: np.ndarray) -> Iterator[np.ndarray]:
     """Blocks (frames, bands) of the log10 mel spectrogram of a channel (N,)."""
+    from scipy.fft import rfft  # slow to import
+
     hann = np.hanning(window + 1)[:-1].astype(np.float32)
     padded = np.pad(channel, window // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[:: window // 4]
     step = _MEL_BLOCK // window
     for start in range(0, len(frames), step):
-        magnitudes = np.abs(scipy.fft.rfft(frames[start : start + step] * hann))
+        magnitudes = np.abs(rfft(frames[start : start + step] * hann))
         yield np.log10(np.maximum(magnitudes @ filters, _MEL_FLOOR))
 
 
@@ -214,7 +215,7 @@ def _mel_filters(rate: int, window: int, bands: int) -> np.ndarray:
     top = rate / 2 * 3 / 200 if rate <= 2000 else 15 + 27 * math.log(rate / 2000) / math.log(6.4)
     mels = np.linspace(0, top, bands + 2)
     corners = np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((mels - 15) / 27))
-    frequencies = scipy.fft.rfftfreq(window, 1 / rate)
+    frequencies = np.fft.rfftfreq(window, 1 / rate)
     triangles = [np.interp(frequencies, corners[band : band + 3], [0, 2 / (corners[band + 2] - corners[band]), 0])
                  for band in range(bands)]
     return np.stack(triangles, axis=1).astype(np.float32)

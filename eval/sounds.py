@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import correlate
 
 from fewbits.codecs.codec import Progress, no_progress, part_of
 from fewbits.codecs.sound import Audio
@@ -84,6 +83,8 @@ def aligned(source: Audio, decoded: Audio) -> Audio:
     The delay sought is that with the largest cross-correlation, summed over channels, up to 0.2 s either way; none,
     where no other fits better. Both have one rate and one number of channels.
     """
+    from scipy.signal import correlate  # seconds to import, for which pictures need not wait
+
     limit = round(_LONGEST_DELAY * source.rate)
     room = Audio(np.pad(decoded.samples, ((0, 0), (limit, 0))), source.rate).of_length(source.count + 2 * limit).samples
     fits = np.zeros(2 * limit + 1)

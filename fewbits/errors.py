@@ -35,6 +35,10 @@ class DamagedError(StreamError):
     """A checksum, a length or a value in the stream is wrong."""
 
 
+class DamagedSectionsError(DamagedError):
+    """Sections are damaged or missing, and the others can be decoded where that is allowed."""
+
+
 class LimitError(StreamError):
     """The stream asks for more than the limits allow."""
 

@@ -14,25 +14,27 @@ _MATRIX = types.Array(types.float32, 2, "C", readonly=True)
 _ROW = types.Array(types.float32, 1, "C", readonly=True)
 
 
-def choose(rows: np.ndarray, entries: np.ndarray, prices: np.ndarray, spelled: float, steps: np.ndarray,
-           low: int) -> np.ndarray:
-    """The entry of least squared distance plus price for each row, or K where rounding each number costs less.
+class PricedCodebook:
+    """A codebook and what its entries cost, prepared for the choice among them.
 
     Args:
-        rows: (R, D) float32.
         entries: (K, D) float32.
         prices: (K,) float32, of each entry.
         spelled: price of a row without an entry, beside those of its numbers.
         steps: (n,) float32, prices of the whole numbers `low`, `low + 1` and so on; the last one is for all others.
-
-    Returns:
-        (R,) int64.
     """
-    padding, usual = -len(entries) % LANES, int(prices.argmin())
-    offsets = np.pad(np.square(entries).sum(1) + prices, (0, padding), constant_values=np.inf)
-    columns = np.ascontiguousarray(np.pad(-2 * entries, ((0, padding), (0, 0))).T)
-    return _choose(np.ascontiguousarray(rows), columns, offsets.astype(np.float32), len(entries), np.float32(spelled),
-                   np.ascontiguousarray(steps), low, usual, np.float32(_safe(entries, prices, usual, spelled)))
+
+    def __init__(self, entries: np.ndarray, prices: np.ndarray, spelled: float, steps: np.ndarray, low: int) -> None:
+        padding, usual = -len(entries) % LANES, int(prices.argmin())
+        offsets = np.pad(np.square(entries).sum(1) + prices, (0, padding), constant_values=np.inf)
+        columns = np.ascontiguousarray(np.pad(-2 * entries, ((0, padding), (0, 0))).T)
+        self._prepared = (columns, offsets.astype(np.float32), len(entries), np.float32(spelled),
+                          np.ascontiguousarray(steps), low, usual, np.float32(_safe(entries, prices, usual, spelled)))
+
+    def choose(self, rows: np.ndarray) -> np.ndarray:
+        """The entry of least squared distance plus price for each row (R, D) float32, or K where rounding each number
+        costs less: (R,) int64."""
+        return _choose(np.ascontiguousarray(rows), *self._prepared)
 
 
 def _safe(entries: np.ndarray, prices: np.ndarray, usual: int, spelled: float) -> float:
@@ -47,7 +49,7 @@ def _safe(entries: np.ndarray, prices: np.ndarray, usual: int, spelled: float) -
 
 def choose_reference(rows: np.ndarray, entries: np.ndarray, prices: np.ndarray, spelled: float, steps: np.ndarray,
                      low: int) -> np.ndarray:
-    """What `choose` computes, in plain NumPy."""
+    """What `PricedCodebook.choose` computes, in plain NumPy; arguments as there."""
     costs = np.square(rows[:, None] - entries).sum(2) + prices
     whole = np.rint(rows)
     places = whole.astype(np.int64) - low

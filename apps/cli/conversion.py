@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fewbits.apps.cli import paths
 from fewbits.codecs.codec import Progress, Target
 from fewbits.entropy.container import kind_of_start
-from fewbits.errors import InputError
+from fewbits.errors import DamagedSectionsError, InputError
 
 if TYPE_CHECKING:
     from fewbits.codecs.files import CodedSound, CodedVideo, Decoded, Encoded
@@ -128,34 +128,47 @@ class Decoding:
         if self.only is not None:
             image = files.decode_one(data, self.only, max_pixels=pixels)
             return Outcome("images", len(data), {}, _write(image, job, overwrite))
-        made: files.CodedSound | files.CodedVideo | files.Decoded
-        notices: tuple[str, ...] = ()
-        media: Media | SoundSource | VideoSource
-        if kind == "audio":  # written while it is decoded
-            media = made = files.CodedSound(data, allow_damage=self.allow_damage, max_samples=samples,
-                                            progress=progress)
-        elif kind == "video":  # as well
-            made = files.CodedVideo(data, allow_damage=self.allow_damage, max_pixels=pixels, progress=progress)
-            media, notices = self._chosen(made)
-        else:
-            made = files.decode(data, allow_damage=self.allow_damage, conceal=self.conceal, levels=self.levels,
-                                max_pixels=pixels, weights=self.weights, progress=progress)
-            media = made.media
+        try:
+            made = self._made(data, kind, pixels, samples, progress)
+        except DamagedSectionsError as error:
+            raise DamagedSectionsError(f"{error} The option for that is --allow-damage.") from None
+        media, notices = self._chosen(made)
         notices += _write(media, job, overwrite) + _damage(made)
         kind = kinds.kind_of(media)
         return Outcome(kind, len(data), kinds.rate_of(kind, kinds.fields_of(media), len(data)), notices)
 
-    def _chosen(self, film: "CodedVideo") -> "tuple[VideoSource, tuple[str, ...]]":
-        """The frames that the user asks for, and notices. Raises `InputError` for what cannot be asked for."""
-        if self.frames is None and self.fps is None:
-            return film, ()
+    def _made(self, data: bytes, kind: str | None, pixels: int, samples: int,
+              progress: Progress) -> "CodedSound | CodedVideo | Decoded":
+        """What a file of a kind decodes to: sounds and films are decoded while they are written."""
+        from fewbits.codecs import files
+
+        if kind == "audio":
+            return files.CodedSound(data, allow_damage=self.allow_damage, max_samples=samples, progress=progress)
+        if kind == "video":
+            return files.CodedVideo(data, allow_damage=self.allow_damage, max_pixels=pixels, progress=progress)
+        return files.decode(data, allow_damage=self.allow_damage, conceal=self.conceal, levels=self.levels,
+                            max_pixels=pixels, weights=self.weights, progress=progress)
+
+    def _chosen(self, made: "CodedSound | CodedVideo | Decoded"
+                ) -> "tuple[Media | SoundSource | VideoSource, tuple[str, ...]]":
+        """The media, of a film the frames that the user asks for, and notices.
+
+        Raises:
+            InputError: for what cannot be asked for.
+        """
+        from fewbits.codecs.files import CodedVideo, Decoded
+
+        if isinstance(made, Decoded):
+            return made.media, ()
+        if not isinstance(made, CodedVideo) or (self.frames, self.fps) == (None, None):
+            return made, ()
         start, stop = (None, None) if self.frames is None else _span(self.frames)
         try:
             rate = None if self.fps is None else Fraction(self.fps)
         except (ValueError, ZeroDivisionError):
             raise InputError(f"--fps takes a number such as 25, 29.97 or 30000/1001, not {self.fps}.") from None
-        part = film.part(start or 0, stop, rate)
-        left_out = film.sound and not part.sound
+        part = made.part(start or 0, stop, rate)
+        left_out = made.sound and not part.sound
         return part, ("The sound is left out: it belongs to the whole film.",) if left_out else ()
 
 

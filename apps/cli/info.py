@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fewbits.apps.cli import paths
-from fewbits.apps.cli.conversion import refuse_weights
+from fewbits.apps.cli.conversion import rate_in_words, refuse_weights
 from fewbits.apps.cli.options import Weights
 from fewbits.apps.cli.progress import progress_bar
 from fewbits.entropy.container import kind_of_start
@@ -42,13 +42,13 @@ def rows_of(facts: dict[str, Any]) -> dict[str, str]:
     """What `fewbits.codecs.files.info` says, in words, by what it is about."""
     damaged = [i for i, section in enumerate(facts["sections"]) if not section["intact"]]
     settings = ", ".join(f"{name} {value}" for name, value in facts["settings"].items())
-    media, rate = {"audio": _sound, "video": _film}.get(facts["kind"], _picture)(facts)
+    media = {"audio": _sound, "video": _film}.get(facts["kind"], _picture)(facts)
     return {
         "codec": f"{facts['codec']} ({facts['family']})",
         **media,
         "settings": settings or "none",
         "weights": facts["weights"] or "in the file",
-        "size": f"{facts['bytes']:,} bytes, {rate}",
+        "size": f"{facts['bytes']:,} bytes, {rate_in_words(facts['kind'], facts)}",
         "header": f"{facts['header_bytes']} bytes",
         **({"levels": _levels(facts["level_bytes"])} if "level_bytes" in facts else {}),
         "sections": f"{len(facts['sections'])}, " + (f"damaged: {damaged}" if damaged else "all checksums right"),
@@ -60,27 +60,27 @@ def _levels(sizes: list[int]) -> str:
     return f"{len(sizes)}, of {', '.join(f'{size:,}' for size in sizes)} bytes"
 
 
-def _picture(facts: dict[str, Any]) -> tuple[dict[str, str], str]:
-    """Rows about a picture or a set of images, and the rate."""
+def _picture(facts: dict[str, Any]) -> dict[str, str]:
+    """Rows about a picture or a set of images."""
     count = f"{facts['count']:,} of " if "count" in facts else ""
     return {
         facts["kind"]: f"{count}{facts['width']} x {facts['height']}, {facts['channels']} x {facts['bits']} bits",
         "colour": "by the profile in the file" if facts["profile"] else "sRGB, as nothing else is said",
         **({"EXIF": "in the file"} if facts["exif"] else {}),
-    }, f"{facts['bits_per_pixel']:.3f} bits per pixel"
+    }
 
 
-def _sound(facts: dict[str, Any]) -> tuple[dict[str, str], str]:
-    """Rows about a sound, and the rate."""
+def _sound(facts: dict[str, Any]) -> dict[str, str]:
+    """Rows about a sound."""
     channels = f"{facts['channels']} channel{'s' * (facts['channels'] > 1)}"
     return {
         "audio": f"{facts['seconds']:.2f} s, {channels} at {facts['rate']} Hz",
         "samples": f"{facts['count']:,} in each channel",
-    }, f"{facts['kbps']:.2f} kbit/s"
+    }
 
 
-def _film(facts: dict[str, Any]) -> tuple[dict[str, str], str]:
-    """Rows about a film, and the rate."""
+def _film(facts: dict[str, Any]) -> dict[str, str]:
+    """Rows about a film."""
     from fewbits.codecs.film import colour_in, rate_in
 
     track = facts["sound_track"]
@@ -90,7 +90,7 @@ def _film(facts: dict[str, Any]) -> tuple[dict[str, str], str]:
         "rate": f"{rate_in(facts)} frames a second",
         "colour": f"RGB, from {colour_in(facts)}",
         "sound": sound,
-    }, f"{facts['kbps']:.1f} kbit/s, {facts['bits_per_pixel']:.3f} bits per pixel"
+    }
 
 
 def verify(

@@ -20,7 +20,10 @@ Effort = Annotated[int, typer.Option(min=1, max=9, help="1 (fastest) to 9 (slowe
 Progressive = Annotated[
     bool, typer.Option("--progressive", help="The beginning of the file is the whole picture at a lower quality.")
 ]
-Tune = Annotated[Literal["psnr", "msssim"], typer.Option(help="The metric that the picture is coded for.")]
+Tune = Annotated[
+    Literal["psnr", "msssim"],
+    typer.Option(help="The metric that a picture is coded for, by codecs that can be tuned: hyperprior, overfit."),
+]
 Verify = Annotated[
     bool, typer.Option(help="Lossless codecs: decode the result and compare before reporting success.")
 ]

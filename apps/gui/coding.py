@@ -4,11 +4,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from fewbits.apps.cli.conversion import rate_in_words
 from fewbits.apps.cli.info import rows_of
 from fewbits.apps.gui import limits
 from fewbits.apps.gui.previews import Preview, preview
 from fewbits.codecs import files, kinds, registry, sources
-from fewbits.codecs.codec import Progress, Target, no_progress
+from fewbits.codecs.codec import Progress, Target, between, no_progress
 from fewbits.codecs.film import Video
 from fewbits.codecs.kinds import Media
 from fewbits.codecs.media import Image
@@ -17,6 +18,7 @@ from fewbits.codecs.sound_source import SoundSource
 from fewbits.codecs.video_source import VideoSource
 from fewbits.entropy.container import START_BYTES, kind_of_start
 from fewbits.errors import InputError, StreamError
+from fewbits.eval.matched import measure
 
 Rows = list[tuple[str, str]]
 """Facts for people: what, and what of it."""
@@ -94,21 +96,21 @@ def compress(source: Path, codec: str, target: Target, folder: Path, progress: P
     Raises:
         FewbitsError: for what cannot be read or coded.
     """
-    from fewbits.eval.matched import measure  # brings torch
-
     progress(0, "reading")
     media = opened(source)
     began = time.perf_counter()
-    encoded = files.encode(media, codec, target, progress=_within(progress, 0, 0.8))
+    encoded = files.encode(media, codec, target, progress=between(progress, 0, 0.8))
     encode_s = time.perf_counter() - began
     stream = folder / f"{source.stem}.fwb"
     stream.write_bytes(encoded.data)
     data = stream.read_bytes()
     began = time.perf_counter()
-    result = decoded(data, progress=_within(progress, 0.8, 0.9)).media
+    result = decoded(data, progress=between(progress, 0.8, 0.9)).media
     decode_s = time.perf_counter() - began
-    values, exact = measure(media, result, _within(progress, 0.9, 1))
-    facts = [("file", f"{len(data):,} bytes"), ("rate", rate_in_words(media, len(data))),
+    values, exact = measure(media, result, between(progress, 0.9, 1))
+    kind = kinds.kind_of(media)
+    rate = rate_in_words(kind, kinds.rate_of(kind, kinds.fields_of(media), len(data)))
+    facts = [("file", f"{len(data):,} bytes"), ("rate", rate),
              ("of the source's bytes", f"{len(data) / source.stat().st_size:.1%}"), *_measures(values, exact),
              ("encoding", f"{encode_s:.2f} s"), ("decoding", f"{decode_s:.2f} s")]
     return Compressed(stream, preview(folder, media, result), facts, encoded.notices)
@@ -129,30 +131,21 @@ def harm(stream: Path, way: str, share: float, seed: int, folder: Path, progress
         FewbitsError: where the file cannot be decoded as it is.
     """
     from fewbits.eval.damage import damaged
-    from fewbits.eval.matched import measure
 
     data = _stream_bytes(stream)
-    whole = decoded(data, progress=_within(progress, 0, 0.4)).media
+    whole = decoded(data, progress=between(progress, 0, 0.4)).media
     broken = folder / f"{stream.stem}-damaged.fwb"
     broken.write_bytes(damaged(data, way, share, seed))
     left = broken.read_bytes()
     sentence = _refusal(left)
     try:
-        survived = decoded(left, True, _within(progress, 0.4, 0.8))
-        values, exact = measure(whole, survived.media, _within(progress, 0.8, 1))
+        survived = decoded(left, True, between(progress, 0.4, 0.8))
+        values, exact = measure(whole, survived.media, between(progress, 0.8, 1))
     except StreamError as error:
         return Harmed(broken, sentence, None, [("what survives", f"nothing: {error}")])
     lost = f"{len(survived.damaged)} of {survived.sections}"
     facts = [("damaged sections", lost), *_measures(values, exact)]
     return Harmed(broken, sentence, preview(folder, whole, survived.media), facts)
-
-
-def rate_in_words(media: Media, size: int) -> str:
-    """The rate of media in a file of so many bytes."""
-    rate = kinds.rate_of(kinds.kind_of(media), kinds.fields_of(media), size)
-    if "kbps" in rate:
-        return f"{rate['kbps']:.2f} kbit/s"
-    return f"{rate['bits_per_pixel']:.3f} bits per pixel"
 
 
 def metric_in_words(name: str, value: float | None) -> str:
@@ -197,8 +190,3 @@ def _stream_bytes(stream: Path) -> bytes:
         return stream.read_bytes()
     except OSError as error:
         raise InputError(f"{stream} cannot be read: {error.strerror or error}.") from None
-
-
-def _within(progress: Progress, low: float, high: float) -> Progress:
-    """The callback for a part of the work, between two shares of the whole."""
-    return lambda share, what: progress(low + (high - low) * share, what)

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fewbits.apps.gui.coding import metric_in_words, opened
 from fewbits.apps.gui.previews import preview
 from fewbits.codecs import kinds, registry, sources
 from fewbits.codecs.codec import Progress, Target, no_progress
-
-if TYPE_CHECKING:
-    from fewbits.eval.matched import Entry
+from fewbits.eval.matched import Entry, entries
 
 _USUAL_RATES = {"image": Target(bits_per_pixel=0.5), "audio": Target(kbps=12), "video": Target(bits_per_pixel=0.05)}
 _PLOTTED = {"image": "psnr", "audio": "mel", "video": "psnr"}
@@ -63,8 +61,6 @@ def compare(source: Path, codecs: list[str], size: int, effort: int, curves: boo
     Raises:
         FewbitsError: for what cannot be read or coded.
     """
-    from fewbits.eval.matched import entries  # brings scipy
-
     progress(0, "reading")
     media = opened(source)
     first = preview(folder, media)
@@ -84,7 +80,7 @@ def compare(source: Path, codecs: list[str], size: int, effort: int, curves: boo
     return Contest(shown, heard, _plot(records, kind), _table(records, kind))
 
 
-def _caption(entry: "Entry") -> str:
+def _caption(entry: Entry) -> str:
     from fewbits.eval.medium import short_label
 
     metrics = entry.record["metrics"]

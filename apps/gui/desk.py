@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,10 +75,11 @@ class Desks:
 
     Args:
         root: a folder that is there; what a page shows lies in it.
+        until_ready: waits for the warm-up of the page, beside which work would load the same once more.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, until_ready: Callable[[], object] = lambda: None) -> None:
+        self.root, self.until_ready = root, until_ready
         self._lock = threading.Lock()
         self._desks: dict[tuple[str, str], Desk] = {}
 

@@ -31,32 +31,34 @@ def serving(port: int | None = None, share: bool = False) -> Iterator[str]:
         from fewbits.apps.gui import page
         from fewbits.apps.gui.desk import Desks
 
-        desks = Desks(Path(folder))
+        warm = threading.Event()
+        desks = Desks(Path(folder), until_ready=warm.wait)
         blocks = page.build(desks).queue(max_size=limits.WAITING)
         try:
             _, local, public = blocks.launch(
                 server_name=HERE, server_port=port, share=share, quiet=True, inbrowser=False, prevent_thread_lock=True,
                 max_file_size=limits.UPLOAD, ssr_mode=False, pwa=False, enable_monitoring=False, run_history=False,
                 footer_links=[], theme=page.THEME, css=page.STYLE)
-            threading.Thread(target=_warm_up, daemon=True).start()
+            # not before: beside gradio's own start it makes the page itself wait
+            threading.Thread(target=warm_up, args=[warm], daemon=True).start()
             yield public or local
         finally:
             desks.close()
             blocks.close(verbose=False)
 
 
-def _warm_up() -> None:
-    """Codes a small picture and a short sound, so that imports and weights do not make the first visitor wait."""
-    import numpy as np
+def warm_up(done: threading.Event) -> None:
+    """Codes a small picture, so that imports and weights do not make the first visitor wait."""
+    try:
+        import numpy as np
 
-    from fewbits.codecs import files
-    from fewbits.codecs.media import Image
-    from fewbits.codecs.sound import Audio
-    from fewbits.errors import WeightsError
-    from fewbits.eval.matched import measure
+        from fewbits.codecs import files
+        from fewbits.codecs.media import Image
+        from fewbits.errors import WeightsError
+        from fewbits.eval.matched import measure
 
-    noise = np.random.default_rng(0)
-    for media in (Image(noise.integers(0, 256, (192, 192, 3), np.uint8)),
-                  Audio(noise.random((1, 16000), np.float32), 16000)):
+        picture = Image(np.random.default_rng(0).integers(0, 256, (192, 192, 3), np.uint8))
         with suppress(WeightsError):  # of which the visitor will be told
-            measure(media, files.decode(files.encode(media).data).media)
+            measure(picture, files.decode(files.encode(picture).data).media)
+    finally:
+        done.set()

@@ -41,6 +41,7 @@ class Wiring:
     @contextmanager
     def desk(self, request: gr.Request, progress: gr.Progress) -> Iterator[tuple[Path, Progress]]:
         """The folder and the callback for one result; see `Desk.work`."""
+        self.desks.until_ready()
         desk = self.desks.of(str(request.session_hash), self.tab)
         with desk.work(lambda share, what: progress(share, desc=what), limits.SECONDS) as place:
             yield place

@@ -9,6 +9,7 @@ import pytest
 from fewbits.apps import samples
 from fewbits.apps.gui import coding, contest, markup
 from fewbits.apps.gui.desk import Desk, Desks, StoppedError
+from fewbits.apps.gui.server import warm_up
 from fewbits.codecs import files, registry
 from fewbits.codecs.codec import Target, no_progress
 from fewbits.codecs.files import Part
@@ -111,6 +112,14 @@ def test_files_stay_until_the_next_result(tmp_path):
     assert list(tmp_path.iterdir()) == [places[2]]
     desk.clear()
     assert not list(tmp_path.iterdir())
+
+
+def test_thewarm_up_lets_work_begin_even_where_it_fails(monkeypatch):
+    monkeypatch.setattr(files, "encode", lambda media: 1 / 0)
+    done = threading.Event()
+    with pytest.raises(ZeroDivisionError):
+        warm_up(done)
+    assert done.is_set()
 
 
 def test_stopping_ends_the_thread_that_works(tmp_path):

@@ -45,7 +45,10 @@ def test_files_say_what_their_levels_cost_and_show_the_first_of_them(run, smooth
     assert run("decode", "smooth.fwb", "--levels", "2", "-o", "preview.png").exit_code == 0
     assert np.array_equal(Image.open(tmp_path / "preview.png").pixels, files.decode(data, levels=2).image.pixels)
     (tmp_path / "smooth.fwb").write_bytes(damaged(data, 1))
-    assert "2 of 5 sections of the file are damaged" in sentence(run("decode", "smooth.fwb", "-y"), DamagedError)
+    said = "2 of 5 sections of the file are damaged or missing: allow damage to see what is there."
+    assert sentence(run("verify", "smooth.fwb"), DamagedError) == said
+    assert (sentence(run("decode", "smooth.fwb", "-y"), DamagedError)
+            == f"{said} The option for that is --allow-damage.")
 
 
 def test_what_knows_no_levels_says_so(run, smooth_png: Path, tmp_path: Path, stored_sound: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fewbits.codecs import files
-from fewbits.codecs.codec import Stream, Target
+from fewbits.codecs.codec import Stream, Target, between, part_of
 from fewbits.codecs.image.alpha import decode_alpha, encode_alpha
 from fewbits.codecs.image.hyperprior.codec import HyperpriorCodec
 from fewbits.codecs.media import Image
@@ -63,11 +63,27 @@ def test_wrong_alpha_is_an_error(data):
         decode_alpha(data, 10, 10)
 
 
+def test_parts_of_the_work_report_to_the_whole():
+    said = []
+    parts = [part_of(lambda *report: said.append(report), number, 3, "abc"[number]) for number in range(3)]
+    for part in parts:
+        between(part, 0.5, 1)(0, "coding")
+        part(1, "done")
+    assert [share for share, _ in said] == pytest.approx([1 / 6, 1 / 3, 3 / 6, 2 / 3, 5 / 6, 1])
+    assert said[-1] == (1, "c: done")
+
+
 @pytest.mark.parametrize("aims", [{"quality": 101}, {"quality": -1}, {"size": 0}, {"psnr": -3.0}, {"effort": 0},
                                   {"quality": 50, "psnr": 30}, {"bits_per_pixel": float("nan")}, {"tune": "ssim"}])
 def test_senseless_targets_are_refused(aims):
     with pytest.raises(InputError):
         Target(**aims)
+
+
+@pytest.mark.parametrize("codec", ["mcq", "compressai", "circuit"])
+def test_codecs_that_cannot_be_tuned_say_so(codec):
+    with pytest.raises(InputError, match=f"{codec} cannot be tuned for msssim"):
+        files.encode(Image(np.zeros((8, 8, 3), np.uint8)), codec, Target(tune="msssim"))
 
 
 @pytest.mark.parametrize(("aim", "size"), [({"size": 1000}, 1000), ({"bits_per_pixel": 8.0}, 20 * 30)])

@@ -164,7 +164,7 @@ def test_a_file_that_is_cut_off_shows_the_levels_that_are_whole(photo, effort):
                 with pytest.raises(TruncatedError):
                     files.decode(data[:length], allow_damage=True)
                 continue
-            with pytest.raises(DamagedError, match="--allow-damage shows what is there"):
+            with pytest.raises(DamagedError, match="allow damage to see what is there"):
                 files.decode(data[:length])
             decoded = files.decode(data[:length], allow_damage=True)
             assert (decoded.levels, decoded.damaged, decoded.lost) == ((number,) * 2, list(range(number, LEVELS)), [])

@@ -71,7 +71,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> str:
     def decode(data: bytes) -> SimpleNamespace:
         return SimpleNamespace(media=ANCHORS["jpeg"].decode(data))
 
-    entry = {"name": "stand-in", "kind": "image", "family": "hierarchical", "lossless": False, "about": "for tests"}
+    entry = {"name": "stand-in", "kind": "image", "family": "hierarchical", "lossless": False, "about": "for tests",
+             "takes_weights": False, "tunable": True}
     monkeypatch.setattr(registry, "describe", lambda: [entry])
     monkeypatch.setattr(fewbits.codecs, "files", SimpleNamespace(encode=encode, decode=decode), raising=False)
     return "stand-in"

@@ -5,7 +5,7 @@ import pytest
 
 from fewbits.codecs.media import Image
 from fewbits.errors import InputError
-from fewbits.eval.contenders import available, parse_codec
+from fewbits.eval.contenders import available, contender, parse_codec
 from fewbits.eval.evaluate import evaluate, expand
 
 FIELDS = {"file", "codec", "setting", "bytes", "bpp", "metrics", "exact", "encode_s", "decode_s"}
@@ -128,6 +128,12 @@ def test_a_codec_of_fewbits_can_be_tuned_for_ms_ssim(pictures, stand_in, monkeyp
     result = evaluate([pictures / "a.png"], [(stand_in, [50]), (f"{stand_in}-msssim", [50])])
     assert {("stand-in", "psnr"), ("stand-in", "msssim")} == set(tunes)
     assert [record["codec"] for record in result["records"]] == ["stand-in", "stand-in-msssim"]
+
+
+def test_only_codecs_that_can_be_tuned_have_a_tuned_twin():
+    assert "tuned for MS-SSIM" in contender("hyperprior-msssim").about
+    with pytest.raises(InputError, match="no codec 'mcq-msssim'"):
+        contender("mcq-msssim")
 
 
 def test_a_codec_that_returns_another_size_is_an_error(pictures, stand_in, monkeypatch):

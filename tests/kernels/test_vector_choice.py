@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fewbits.kernels.vector_choice import choose, choose_reference
+from fewbits.kernels.vector_choice import PricedCodebook, choose_reference
 
 
 def case(rows: int, dimension: int, entries: int) -> tuple[np.ndarray, ...]:
@@ -19,7 +19,7 @@ def case(rows: int, dimension: int, entries: int) -> tuple[np.ndarray, ...]:
 @pytest.mark.parametrize("spelled", [0.0, 0.5, 1e9])
 def test_it_chooses_as_the_plain_version_does(rows, dimension, entries, spelled):
     values, book, prices, steps = case(rows, dimension, entries)
-    chosen = choose(values, book, prices, spelled, steps, -2)
+    chosen = PricedCodebook(book, prices, spelled, steps, -2).choose(values)
     assert np.array_equal(chosen, choose_reference(values, book, prices, spelled, steps, -2))
     assert chosen.dtype == np.int64 and chosen.shape == (rows,)
     if rows >= 200 and spelled < 1:
@@ -29,12 +29,13 @@ def test_it_chooses_as_the_plain_version_does(rows, dimension, entries, spelled)
 def test_prices_turn_the_choice():
     rows, book = np.zeros((1, 2), np.float32), np.array([[0, 0], [0.1, 0]], np.float32)
     steps = np.full(3, 9, np.float32)
-    assert choose(rows, book, np.array([0, 0], np.float32), 1.0, steps, -1).tolist() == [0]
-    assert choose(rows, book, np.array([1, 0], np.float32), 1.0, steps, -1).tolist() == [1]
-    assert choose(rows, book, np.array([99, 99], np.float32), 1.0, steps, -1).tolist() == [2]
+    assert PricedCodebook(book, np.array([0, 0], np.float32), 1.0, steps, -1).choose(rows).tolist() == [0]
+    assert PricedCodebook(book, np.array([1, 0], np.float32), 1.0, steps, -1).choose(rows).tolist() == [1]
+    assert PricedCodebook(book, np.array([99, 99], np.float32), 1.0, steps, -1).choose(rows).tolist() == [2]
 
 
 def test_rows_that_are_not_numbers_get_some_choice():
     rows = np.array([[np.nan, 0], [np.inf, 1]], np.float32)
-    chosen = choose(rows, np.zeros((3, 2), np.float32), np.zeros(3, np.float32), 1.0, np.zeros(4, np.float32), 0)
+    book = PricedCodebook(np.zeros((3, 2), np.float32), np.zeros(3, np.float32), 1.0, np.zeros(4, np.float32), 0)
+    chosen = book.choose(rows)
     assert ((chosen >= 0) & (chosen <= 3)).all()

@@ -6,7 +6,9 @@ as whole steps. What is decoded are integers in 1/16 step.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from fewbits.codecs.image.hyperprior.residuals import Group, Read
 from fewbits.codecs.latents import SYMBOL_LIMIT, UNIT
 from fewbits.entropy.tables import SymbolTables
 from fewbits.errors import DamagedError
+
+if TYPE_CHECKING:
+    from fewbits.kernels.vector_choice import PricedCodebook
 
 SLOPE = 0.05  # squared steps that a bit is worth in the choice of an entry
 
@@ -52,7 +57,6 @@ class VectorResiduals:
         if (index_tables.lows != 0).any() or (index_tables.highs != [len(book) for book in entries]).any():
             raise ValueError("the tables are not those of the codebooks")
         self.entries, self.index_tables, self.latent_tables = entries, index_tables, latent_tables
-        self._index_prices, self._step_prices = _prices(index_tables), _prices(latent_tables)
         self.dimensions = np.array([book.shape[1] for book in entries])
 
     def quantise(self, residuals: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, list[Group]]:
@@ -64,7 +68,7 @@ class VectorResiduals:
         symbols, runs = [], self._runs(sorted_scales)
         for run in runs:
             place = slice(run.start, run.stop)
-            symbols.append(self._choose(run.scale, wanted[place]))
+            symbols.append(self._codebooks[run.scale].choose(_rows(wanted[place], int(self.dimensions[run.scale]))))
             values, spelled[place] = self._values(run, symbols[-1])
             decoded[place] = np.where(spelled[place], decoded[place], values)
         indices = np.concatenate(symbols).astype(np.int32) if symbols else np.empty(0, np.int32)
@@ -89,13 +93,15 @@ class VectorResiduals:
         decoded[spelled] = read(self.latent_tables, sorted_scales[spelled]).astype(np.float32) * UNIT
         return _unsorted(decoded, order)
 
-    def _choose(self, scale: int, wanted: np.ndarray) -> np.ndarray:
-        """Symbols for the vectors of residuals (n,) of one scale."""
-        from fewbits.kernels.vector_choice import choose  # brings numba, which a program that only decodes does without
+    @cached_property
+    def _codebooks(self) -> "list[PricedCodebook]":
+        """By scale, for the choice of entries."""
+        from fewbits.kernels.vector_choice import PricedCodebook  # brings numba, which those who decode do without
 
-        book, prices = self.entries[scale].astype(np.float32) / UNIT, self._index_prices[scale]
-        return choose(_rows(wanted, book.shape[1]), book, prices[:-2], prices[-2], self._step_prices[scale],
-                      int(self.latent_tables.lows[scale]))
+        index_prices, step_prices = _prices(self.index_tables), _prices(self.latent_tables)
+        return [PricedCodebook(book.astype(np.float32) / UNIT, prices[:-2], prices[-2], steps, int(low))
+                for book, prices, steps, low in zip(self.entries, index_prices, step_prices, self.latent_tables.lows,
+                                                    strict=False)]
 
     def _runs(self, sorted_scales: np.ndarray) -> list[Run]:
         """The scales with codebooks that occur."""
@@ -125,7 +131,9 @@ def _prices(tables: SymbolTables) -> list[np.ndarray]:
 
 def _rows(values: np.ndarray, dimension: int) -> np.ndarray:
     """(n,) to (ceil(n / dimension), dimension), filled up with zeros."""
-    return np.pad(values, (0, -len(values) % dimension)).reshape(-1, dimension)
+    rows = np.zeros((-(-len(values) // dimension), dimension), values.dtype)
+    rows.ravel()[: len(values)] = values
+    return rows
 
 
 def _unsorted(values: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewbits.codecs.codec import Codec, Progress, Stream, Target, no_progress
+from fewbits.codecs.codec import Codec, Progress, Stream, Target, between, no_progress
 from fewbits.codecs.image.alpha import encode_alpha
 from fewbits.codecs.image.layout import ROUNDED, check_sections, finished
 from fewbits.codecs.image.overfit.architecture import SIZES
@@ -50,10 +50,9 @@ class OverfitCodec(Codec[Image]):
 
     def decode(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Image:
         """Decodes a picture; see `Codec.decode`. A damaged tile has latents of 0, damaged opacity is opaque."""
-        networks, latents = self._decoded(stream, shape, lambda share, what: progress(0.6 * share, what))
+        networks, latents = self._decoded(stream, shape, between(progress, 0, 0.6))
         made = Reconstruction(latents, networks, shape["height"], shape["width"])
-        samples = made.samples(1 if shape["channels"] <= 2 else 3,
-                               lambda share, what: progress(0.6 + 0.4 * share, what))
+        samples = made.samples(1 if shape["channels"] <= 2 else 3, between(progress, 0.6, 1))
         return finished(samples, stream, shape)
 
     def latents(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Latents:
