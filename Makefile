@@ -12,11 +12,12 @@ SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbi
 	-p fewbits.codecs.circuit -p fewbits.entropy -p fewbits.eval -p fewbits.apps.cli -p fewbits.apps.batch \
 	-p fewbits.apps.gui -m fewbits.apps.pillow_plugin
 
-.PHONY: help setup demo test test-slow lint lock clean
+.PHONY: help setup demo docs test test-slow lint lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       encode and decode photos, a voice and music; the files land in demo-output/"
+	@echo "make docs       the reference of the Python API, in docs/_build/api/"
 	@echo "make test       lint, then the tests (test-slow: the slow tests too)"
 	@echo "make lint       ruff and mypy"
 	@echo "make setup      only make .venv"
@@ -39,6 +40,9 @@ $(READY): requirements.lock pyproject.toml setup.py
 demo: $(READY)
 	@$(BIN)/fewbits demo --output demo-output
 
+docs: $(READY)
+	@$(BIN)/python docs/api.py docs/_build/api
+
 test: lint
 	@$(BIN)/pytest --quiet
 
@@ -57,5 +61,5 @@ lock: $(READY)
 		--extra train --extra metrics --extra test --extra dev --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .typing build dist *.egg-info demo-output .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .typing build dist docs/_build *.egg-info demo-output .pytest_cache .mypy_cache .ruff_cache
 	find $(FOLDERS) fewbits tests -name __pycache__ -prune -exec rm -rf {} +
