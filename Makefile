@@ -10,7 +10,7 @@ SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbi
 	-m fewbits.codecs.video_source -m fewbits.codecs.video_frame -m fewbits.codecs.video_timing -m fewbits.codecs.video_writer \
 	-m fewbits.codecs.kinds -m fewbits.codecs.sources -m fewbits.codecs.suffixes -m fewbits.codecs.simple \
 	-p fewbits.codecs.circuit -p fewbits.entropy -p fewbits.eval -p fewbits.apps.cli -p fewbits.apps.batch \
-	-p fewbits.apps.gui -m fewbits.apps.pillow_plugin
+	-p fewbits.apps.gui -p fewbits.apps.site -m fewbits.apps.pillow_plugin
 
 .PHONY: help setup demo docs site test test-slow lint lock clean
 .DELETE_ON_ERROR:

@@ -72,16 +72,16 @@ def _with_codecs(*codecs: str, more: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 PLAN = (
     Evaluation("image", "Photos", "kodak", "image/kodak/*.png", "photos", _photos,
-               _with_codecs("hyperprior", "mcq", "overfit@20,40,60", "avif-psnr", "avif", "jpeg", "webp", "jxl",
+               _with_codecs("hyperprior@10,30,50,70,90", "mcq@10,30,50,70,90", "overfit@30,60", "avif-psnr@20,40,60,80",
+                            "avif@20,40,60,80", "jpeg@10,30,60,90", "webp@5,30,70,95", "jxl@5,30,60,90",
                             "hyperprior-msssim@10,30,50,70,90", more=("--effort", "1"))),
     Evaluation("lossless", "Photos without loss", "kodak", "image/kodak/*.png", "photos", _photos,
-               _with_codecs("circuit@5", "png@9", "webp-lossless@80", "jxl-lossless@7,9")),
+               _with_codecs("circuit@5", "png@9", "webp-lossless@80", "jxl-lossless@3,7,9")),
     Evaluation("speech", "Speech", "speech", "audio/test/speech_*", "voice", _voice,
-               _with_codecs("speech@0,20,40,60,80", "speech-vq@0,20,40,60,80", "opus@6,9,12,16", "opus-60@6,9,12,16")),
+               _with_codecs("speech@0,30,60,90", "speech-vq@0,50,100", "opus@6,9,12,16", "opus-60@6,9,12,16")),
     Evaluation("sound", "Music and all other sounds", "sounds", "audio/test/[!s]*", "music", _music,
-               _with_codecs("sound@0,20,40,60,80", "opus@6,10,12,16,24", "mp3@8,16,24,32", "aac@12,16,24,32",
-                            more=("--mono",))),
+               _with_codecs("sound@0,30,60,90", "opus@6,10,16,24", "mp3@8,16,32", "aac@12,16,24,32", more=("--mono",))),
     Evaluation("video", "Films", "bear", "video/natural/bear.mkv", "film", _film,
-               _with_codecs("nerv@20,40,60", "x264", "x265", "svtav1", more=("--effort", "1"))),
+               _with_codecs("nerv@30,60", "x264@20,28,36", "x265@20,28,36", "svtav1@25,40,55", more=("--effort", "1"))),
 )
-"""Efforts are those that end in minutes."""
+"""Few settings and low efforts, as all of it is to end in minutes on the small sets."""

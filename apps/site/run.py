@@ -26,7 +26,7 @@ def run(data: Path | None, output: Path) -> dict[str, dict[str, Any]]:
     Raises:
         FewbitsError: if an evaluation fails.
     """
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for number, evaluation in enumerate(PLAN):
         command = evaluation.prepare(data, output)
         done = _result(evaluation, output)
@@ -36,6 +36,7 @@ def run(data: Path | None, output: Path) -> dict[str, dict[str, Any]]:
             _execute(command, output)
             _link_back(output / f"{evaluation.name}.html")
             done = _result(evaluation, output)
+            assert done is not None
         results[evaluation.name] = done
     return results
 
