@@ -1,6 +1,7 @@
 """What pages are made of: the document, with the house's style, and the parts that stand in it, as HTML."""
 
 import html
+import textwrap
 from collections.abc import Sequence
 
 from fewbits.eval.palette import DARK, LIGHT
@@ -12,7 +13,7 @@ STYLE = f"""
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
 p { max-width: 48rem; margin: .4rem 0; } .faint { color: var(--faint); }
-svg { width: 100%; height: auto; font-family: system-ui, sans-serif; }
+svg { width: 100%; min-width: 36rem; height: auto; font-family: system-ui, sans-serif; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
@@ -23,7 +24,7 @@ details .words td:last-child { white-space: nowrap; }
 .crops { display: flex; flex-wrap: wrap; gap: .8rem; margin: .6rem 0 1.6rem; }
 figure { margin: 0; } figure img { display: block; image-rendering: pixelated; }
 figcaption { font-size: .82rem; line-height: 1.35; margin-top: .2rem; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--shade); padding: .6rem .8rem; margin: .6rem 0;
+pre { overflow-x: auto; background: var(--shade); padding: .6rem .8rem; margin: .6rem 0;
   font-size: .85rem; }
 audio { display: block; width: 100%; min-width: 15rem; margin-top: .3rem; }
 a { color: var(--series-1); }
@@ -48,8 +49,18 @@ def note(words: str) -> str:
     return f'<p class="faint">{text(words)}</p>' if words else ""
 
 
+def plot(svg: str) -> str:
+    """A plot that stays large enough to be read on a narrow screen."""
+    return f'<div class="scroll">{svg}</div>'
+
+
 def command(line: str) -> str:
-    return f"<pre>{text(line)}</pre>"
+    return f"<pre>{text(in_lines(line))}</pre>"
+
+
+def in_lines(command: str) -> str:
+    """A command in lines that a shell joins again."""
+    return " \\\n    ".join(textwrap.wrap(command, 112, break_on_hyphens=False, break_long_words=False))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], neural: Sequence[str], words: bool = False) -> str:

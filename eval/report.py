@@ -104,7 +104,8 @@ def _lossless_plot(result: Result) -> str:
     medium = medium_of(result)
     note = (f"Means over {_count(len(_distinct(result, 'file')), medium)}, all of which came back exactly. Below is "
             "smaller, left is faster.")
-    return page.section("Size over time", note, rate_time_svg(result, medium, neural_of(result), codecs_of(result)))
+    plot = rate_time_svg(result, medium, neural_of(result), codecs_of(result))
+    return page.section("Size over time", note, page.plot(plot))
 
 
 def _plots(result: Result, published: Sequence[Curve]) -> list[str]:
@@ -125,7 +126,7 @@ def _plots(result: Result, published: Sequence[Curve]) -> list[str]:
         if published:
             note += " Grey: published curves, means over the files of their sources."
         plot = rate_distortion_svg(curves, medium, neural_of(result), codecs_of(result), published)
-        sections.append(page.section(title, note, plot))
+        sections.append(page.section(title, note, page.plot(plot)))
     return sections
 
 

@@ -7,7 +7,6 @@
 import json
 import re
 import sys
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from fewbits.errors import InputError
 from fewbits.eval.contenders import contender
 from fewbits.eval.curves import Result, codecs_of, mean_curves, neural_of
 from fewbits.eval.medium import medium_of, short_label
+from fewbits.eval.page import in_lines
 from fewbits.eval.plots import rate_distortion_svg, standalone
 from fewbits.eval.summary import means, rates_against
 
@@ -69,11 +69,10 @@ def plot(name: str, result: Result) -> str:
 def _section(name: str, result: Result) -> str:
     shown, environment = SECTIONS[name], result["environment"]
     files = max(record["files"] for record in result["records"])
-    command = " \\\n    ".join(textwrap.wrap(environment["command"], 112, break_on_hyphens=False))
     label = short_label(shown.comparisons[0][1])
     return "\n".join([
         f"On {shown.title.format(files=files)}, {environment['cores']} cores ({environment['processor']}), "
-        f"{environment['date'][:10]}:", "", "```", command, "```", "",
+        f"{environment['date'][:10]}:", "", "```", in_lines(environment["command"]), "```", "",
         f"![{label} over rate](docs/results/{name}.svg)", "", *_rates(shown, result), "", *_points(shown, result), ""])
 
 
