@@ -53,7 +53,7 @@ def _photos(folder: Path) -> None:
 
 
 def _voice(folder: Path) -> None:
-    samples.sound(samples.VOICE).save(folder / "voice.wav")
+    samples.sound(samples.VOICE).resampled(16000).save(folder / "voice.wav")
 
 
 def _music(folder: Path) -> None:
