@@ -12,6 +12,7 @@ STYLE = f"""
 """ + """body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
+.scroll + h1 { margin-top: 3.5rem; }
 p { max-width: 48rem; margin: .4rem 0; } .faint { color: var(--faint); }
 svg { width: 100%; min-width: 36rem; height: auto; font-family: system-ui, sans-serif; }
 .scroll { overflow-x: auto; }
@@ -60,7 +61,9 @@ def command(line: str) -> str:
 
 def in_lines(command: str) -> str:
     """A command in lines that a shell joins again."""
-    return " \\\n    ".join(textwrap.wrap(command, 112, break_on_hyphens=False, break_long_words=False))
+    whole = command.replace("--codec ", "--codec\0")  # which stays with its name
+    lines = textwrap.wrap(whole, 112, break_on_hyphens=False, break_long_words=False)
+    return " \\\n    ".join(lines).replace("\0", " ")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], neural: Sequence[str], words: bool = False) -> str:

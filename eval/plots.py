@@ -45,7 +45,7 @@ def rate_distortion_svg(curves: Sequence[Curve], medium: Medium, emphasised: Seq
         for curve in curves:
             axes.plot([p.rate for p in curve.points], [metric_of(name).scale(p.value) for p in curve.points],
                       label=curve.codec, **_line(order.index(curve.codec), curve.codec in emphasised))
-        axes.legend(loc="lower right", frameon=False)
+        axes.legend(loc="best", frameon=False)
         return _as_element(figure)
 
 

@@ -31,12 +31,12 @@ def write(results: Mapping[str, Mapping[str, Any]], output: Path) -> Path:
 
 def _contents(results: Mapping[str, Mapping[str, Any]]) -> str:
     """What was measured, when, a row each."""
-    rows = "<tr><th>what</th><th>files</th><th>codecs</th><th>measured</th></tr>"
+    rows = "<tr><th>what</th><th>files</th><th>measured</th><th>codecs</th></tr>"
     for evaluation in PLAN:
         result = results[evaluation.name]
         files = len({record["file"] for record in result["records"]})
         thing = medium_of(result).thing + "s" * (files != 1)
         rows += (f'<tr><td><a href="#{evaluation.name}">{page.text(evaluation.title)}</a></td><td>{files} {thing}</td>'
-                 f"<td>{page.text(', '.join(codecs_of(result)))}</td>"
-                 f"<td>{page.text(result['environment']['date'][:10])}</td></tr>")
-    return f'<div class="scroll"><table>{rows}</table></div>'
+                 f"<td>{page.text(result['environment']['date'][:10])}</td>"
+                 f"<td>{page.text(', '.join(codecs_of(result)))}</td></tr>")
+    return f'<div class="scroll"><table class="words">{rows}</table></div>'
