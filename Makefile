@@ -10,13 +10,15 @@ SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbi
 	-m fewbits.codecs.video_source -m fewbits.codecs.video_frame -m fewbits.codecs.video_timing -m fewbits.codecs.video_writer \
 	-m fewbits.codecs.kinds -m fewbits.codecs.sources -m fewbits.codecs.suffixes -m fewbits.codecs.simple \
 	-p fewbits.codecs.circuit -p fewbits.entropy -p fewbits.eval -p fewbits.apps.cli -p fewbits.apps.batch \
-	-p fewbits.apps.gui -m fewbits.apps.pillow_plugin
+	-p fewbits.apps.gui -p fewbits.apps.site -m fewbits.apps.pillow_plugin
 
-.PHONY: help setup demo test test-slow lint lock clean
+.PHONY: help setup demo docs site test test-slow lint lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       encode and decode photos, a voice and music; the files land in demo-output/"
+	@echo "make docs       the reference of the Python API, in docs/_build/api/"
+	@echo "make site       measure codecs of all kinds, on DATA=FOLDER or small samples, and write pages to site/"
 	@echo "make test       lint, then the tests (test-slow: the slow tests too)"
 	@echo "make lint       ruff and mypy"
 	@echo "make setup      only make .venv"
@@ -39,6 +41,14 @@ $(READY): requirements.lock pyproject.toml setup.py
 demo: $(READY)
 	@$(BIN)/fewbits demo --output demo-output
 
+docs: $(READY)
+	@$(BIN)/python docs/api.py docs/_build/api
+
+# Without real sets, as of the folder beside the checkout, it takes samples that come with the packages.
+DATA ?= $(wildcard ../shared/data)
+site: $(READY)
+	@$(BIN)/python -m fewbits.apps.site site $(DATA)
+
 test: lint
 	@$(BIN)/pytest --quiet
 
@@ -57,5 +67,5 @@ lock: $(READY)
 		--extra train --extra metrics --extra test --extra dev --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .typing build dist *.egg-info demo-output .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .typing build dist docs/_build *.egg-info demo-output site .pytest_cache .mypy_cache .ruff_cache
 	find $(FOLDERS) fewbits tests -name __pycache__ -prune -exec rm -rf {} +

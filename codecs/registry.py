@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from fewbits.codecs.codec import Codec
-from fewbits.entropy.container import Field
+from fewbits.entropy.container import KINDS, Field
 from fewbits.errors import InputError, UnsupportedError
 
 
@@ -40,6 +40,9 @@ class Entry:
     conceals: bool = False
     tunable: bool = False
 
+
+PRIVATE = range(192, 256)
+"""Numbers for codecs of one's own, which no release of fewbits gives to one of its codecs; see `register`."""
 
 _OF_HYPERPRIOR = (Field("quality", "u8", 0, 224),)
 _OF_NERV = (Field("width", "u8", 0, 31), Field("group", "varint", 1, 1024))
@@ -149,14 +152,32 @@ _DEFAULTS = {"image": "hyperprior", "images": "circuit-tree", "audio": "speech",
 
 def names(kind: str | None = None) -> list[str]:
     """Names of all codecs that work as they are installed, or of those for a kind of media."""
-    return [e.name for e in _ENTRIES if kind in (None, e.kind) and not e.takes_weights]
+    return [e.name for e in _BY_NAME.values() if kind in (None, e.kind) and not e.takes_weights]
 
 
 def describe() -> list[dict[str, object]]:
     """Name, kind, family, losslessness, one line about each codec, whether it takes weights of the user's and can be
     tuned."""
     return [{k: getattr(e, k) for k in ("name", "kind", "family", "lossless", "about", "takes_weights", "tunable")}
-            for e in _ENTRIES]
+            for e in _BY_NAME.values()]
+
+
+def register(new: Entry) -> None:
+    """Enters a codec of one's own, in this process. Once more, for the same entry, does nothing.
+
+    Raises:
+        InputError: if its number is not in `PRIVATE`, its name or number is another's, or its kind does not exist.
+    """
+    if new.number not in PRIVATE:
+        raise InputError(f"{new.number} cannot be the number of {new.name}: those of your own codecs go from "
+                         f"{PRIVATE[0]} to {PRIVATE[-1]}.")
+    if new.kind not in KINDS:
+        raise InputError(f"{new.name} cannot be for {new.kind!r}: codecs are for {', '.join(KINDS)}.")
+    for known in (_BY_NAME.get(new.name), _BY_NUMBER.get(new.number)):
+        if known not in (None, new):
+            raise InputError(f"There is a codec {known.name} with the number {known.number}: give {new.name} a name "
+                             "and a number that are free.")
+    _BY_NAME[new.name] = _BY_NUMBER[new.number] = new
 
 
 def entry(name: str) -> Entry:
@@ -180,6 +201,9 @@ def default(kind: str) -> str:
 
 def entry_of_number(number: int) -> Entry:
     """Raises `UnsupportedError` for an id that this release does not know."""
+    if number not in _BY_NUMBER and number in PRIVATE:
+        raise UnsupportedError(f"The file uses codec number {number}, which is somebody's own: register that codec, "
+                               "as docs/own_codec.md says, to read it.")
     if number not in _BY_NUMBER:
         raise UnsupportedError(f"The file uses codec number {number}, which this release of fewbits does not have: "
                                "update fewbits to read it.")

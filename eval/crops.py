@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Crop:
     bpp: float
     psnr: float
     pixels: np.ndarray
+    sound: ClassVar[None] = None
 
     @property
     def caption(self) -> str:
@@ -32,7 +33,7 @@ class Crop:
 
 
 class Shown(Protocol):
-    """What a codec made of a file, to look at: (h, w, 3) uint8 and a few words about it."""
+    """What a codec made of a file, to look at: (h, w, 3) uint8 and a few words about it; of sounds also a FLAC file."""
 
     @property
     def codec(self) -> str: ...
@@ -40,16 +41,20 @@ class Shown(Protocol):
     def pixels(self) -> np.ndarray: ...
     @property
     def caption(self) -> str: ...
+    @property
+    def sound(self) -> bytes | None: ...
 
 
 @dataclass(frozen=True)
 class CropRow:
-    """The same part of one file, at about one rate: the source's pixels (h, w, 3) uint8 and what codecs made of it."""
+    """The same part of one file, at about one rate: the source's pixels (h, w, 3) uint8 and what codecs made of it; of
+    sounds also the source as a FLAC file."""
 
     file: str
     rate: float
     source: np.ndarray
     crops: tuple[Shown, ...]
+    sound: bytes | None = None
 
 
 def take_crops(result: Result, paths: Sequence[str | Path], rate: float = 0.3, count: int = 3, side: int = 256,

@@ -91,6 +91,11 @@ def codecs_of(result: Result) -> list[str]:
     return list(dict.fromkeys(r["codec"] for r in result["records"]))
 
 
+def neural_of(result: Result) -> list[str]:
+    """Codecs of fewbits among those measured: records of anchors have no estimate."""
+    return list(dict.fromkeys(r["codec"] for r in result["records"] if "estimate_bits" in r))
+
+
 def mean_curves(result: Result, name: str) -> list[Curve]:
     """Curves of all codecs under a metric: rate and metric averaged over files for each setting.
 

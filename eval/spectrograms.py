@@ -1,5 +1,6 @@
 """Sounds as pictures: spectrograms of sources, and of what every codec of an evaluation makes of them at a rate."""
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,12 +27,13 @@ _RANGE = 65  # dB from white down to black
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """A decoded sound as pixels (h, w, 3) uint8; the rate is that of the whole sound."""
+    """A decoded sound as pixels (h, w, 3) uint8, and its beginning as a FLAC file; the rate is that of the whole."""
 
     codec: str
     setting: float
     kbps: float
     pixels: np.ndarray
+    sound: bytes
 
     @property
     def caption(self) -> str:
@@ -66,8 +68,8 @@ def take_spectrograms(result: Result, paths: Sequence[str | Path], rate: float =
             data, _ = codec.encode(audio, nearest["setting"], result["environment"]["effort"])
             decoded = in_place(codec, audio, codec.decode(data))
             shown.append(Spectrogram(codec.name, nearest["setting"], nearest["kbps"],
-                                     _pixels(_power(decoded), white)))
-        rows.append(CropRow(name, rate, _pixels(power, white), tuple(shown)))
+                                     _pixels(_power(decoded), white), _beginning(decoded)))
+        rows.append(CropRow(name, rate, _pixels(power, white), tuple(shown), _beginning(audio)))
     progress(1, "done")
     return rows
 
@@ -77,6 +79,13 @@ def side_by_side(source: Audio, decoded: Audio) -> tuple[np.ndarray, np.ndarray]
     power = _power(source)
     white = float(np.quantile(power, _LOUD)) or 1.0
     return _pixels(power, white), _pixels(_power(decoded), white)
+
+
+def _beginning(audio: Audio) -> bytes:
+    """The seconds that are shown, as a FLAC file."""
+    file = io.BytesIO()
+    audio.of_length(min(audio.count, round(_SECONDS * audio.rate))).save(file, "FLAC")
+    return file.getvalue()
 
 
 def _power(audio: Audio) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ class Still:
     bpp: float
     psnr: float
     pixels: np.ndarray
+    sound: ClassVar[None] = None
 
     @property
     def caption(self) -> str:

@@ -60,7 +60,7 @@ class StoredFilmCodec(VideoCodec):
 def register() -> None:
     """Makes it the usual codec of films, in this process."""
     sys.modules["stored_film"] = sys.modules[__name__]
-    registry._BY_NAME[ENTRY.name] = registry._BY_NUMBER[ENTRY.number] = ENTRY
+    registry.register(ENTRY)
     registry._DEFAULTS["video"] = ENTRY.name
     registry.create.cache_clear()
 

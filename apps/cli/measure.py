@@ -1,6 +1,8 @@
 """`fewbits eval`, `fewbits bench` and `fewbits demo`."""
 
 import json
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -75,7 +77,7 @@ def evaluate(
     measured, shown, tabled = work[kind](sources, codec, effort, chosen)
     steps = 2 if html_path else 1
     with progress_bar() as progress:
-        result = measured(part_of(progress, 0, steps, "eval"))
+        result = _with_command(measured(part_of(progress, 0, steps, "eval")))
         if json_path:
             _write_json(result, json_path)
         if html_path:
@@ -122,10 +124,15 @@ def _evaluate_sets(sources: list[str], codec: list[str], effort: int, json_path:
     from fewbits.eval import image_sets
 
     with progress_bar() as progress:
-        result = image_sets.evaluate(sources, codec, effort, part_of(progress, 0, 1, "eval"))
+        result = _with_command(image_sets.evaluate(sources, codec, effort, part_of(progress, 0, 1, "eval")))
     if json_path:
         _write_json(result, json_path)
     _print_tables(_set_tables(result))
+
+
+def _with_command(result: dict[str, Any]) -> dict[str, Any]:
+    """A result that says which command it comes from."""
+    return result | {"environment": result["environment"] | {"command": shlex.join(["fewbits", *sys.argv[1:]])}}
 
 
 def _write_json(result: dict[str, Any], target: Path) -> None:

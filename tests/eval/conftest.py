@@ -114,6 +114,5 @@ def film_codec(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setitem(sys.modules, "stored_film", module)
     spec.loader.exec_module(module)
     module.register()
-    monkeypatch.setattr(registry, "_ENTRIES", (*registry._ENTRIES, module.ENTRY))
     yield module.ENTRY.name
     registry.create.cache_clear()

@@ -99,10 +99,11 @@ def test_a_page_without_the_anchor_says_so(pictures, tmp_path):
     assert "avif-psnr was not measured" in (tmp_path / "page.html").read_text()
 
 
-def test_a_page_of_lossless_codecs_has_no_plot(pictures, tmp_path):
+def test_a_page_of_lossless_codecs_shows_size_over_time(pictures, tmp_path):
     write_html(evaluate([pictures], [("png", [1, 9])]), tmp_path / "page.html", "png")
     page = Page((tmp_path / "page.html").read_text())
-    assert "svg" not in page.tags and "2 of 2" in page.words
+    assert page.tags.count("svg") == 1 and "Size over time" in page.words and "2 of 2" in page.words
+    assert not any("BD-rate" in text for text in page.words)
 
 
 @pytest.fixture
@@ -122,6 +123,7 @@ def test_a_page_about_sounds(talks, stored_sound, tmp_path):
     text = (tmp_path / "page.html").read_text()
     page = Page(text)
     assert page.tags.count("svg") == 2 and page.tags.count("img") == 2 * 4  # two sounds, each the source and 3 codecs
+    assert page.tags.count("audio") == 2 * 4 and all(row.sound[:4] == b"fLaC" for row in rows)
     for words in ("PESQ WB over rate", "mel over rate", "BD-rate against opus", "Spectrograms at about 6 kbit/s",
                   "mel (less is better, and above)", "kbit/s, size of the file (logarithmic)", "+0.0 %", "lossless",
                   "Means over 3 sounds."):

@@ -33,12 +33,10 @@ MEASURED = ((0.0977, 30.41), (0.1091, 31.55), (0.1082, 32.21))  # bpp and PSNR o
 
 MAIN = """
 import importlib.util, sys
-from fewbits.codecs import registry
 spec = importlib.util.spec_from_file_location("stored_film", {path!r})
 module = sys.modules["stored_film"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 module.register()
-registry._ENTRIES += (module.ENTRY,)
 from fewbits.apps.cli.main import main
 main()
 """
@@ -113,7 +111,6 @@ def test_effort_reaches_the_codec(films, film_codec, monkeypatch):
     efforts, whole = [], files.encode
     monkeypatch.setattr(files, "encode", lambda media, codec, target, progress, audio: efforts.append(
         (target.effort, media.count)) or whole(media, codec, target, audio=audio))
-    monkeypatch.setattr("fewbits.codecs.registry._ENTRIES", ())
     monkeypatch.setattr("fewbits.codecs.registry.describe", lambda: [
         {"name": film_codec, "kind": "video", "family": "", "lossless": False, "about": ""}])
     monkeypatch.setattr("fewbits.codecs.kinds.check_target", lambda target, kind: None)
