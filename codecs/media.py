@@ -1,5 +1,6 @@
 """Pictures as arrays, and how files become them."""
 
+import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,8 +133,15 @@ class Image:
         """
         picture = self.to_pillow()
         extra = {name: value for name, value in (("icc_profile", self.icc_profile), ("exif", self.exif)) if value}
+        buffer = io.BytesIO()  # where Pillow writes files itself, it does not see that a disk is full
         try:
-            picture.save(target, format=format, **extra)
+            if format is None and isinstance(target, str | Path):
+                format = PillowImage.registered_extensions()[Path(target).suffix.lower()]
+            picture.save(buffer, format=format, **extra)
+            if isinstance(target, str | Path):
+                Path(target).write_bytes(buffer.getvalue())
+            else:
+                target.write(buffer.getvalue())
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"The picture cannot be written to {target}: {error}.") from None
 

@@ -74,7 +74,8 @@ class SoundSource(ABC):
                 for part in self._sixteen_bits():
                     file.write(part)
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-            raise InputError(f"The sound cannot be written to {target}: {error}. The suffixes .wav and .flac "
+            reason = str(error).rstrip(".")
+            raise InputError(f"The sound cannot be written to {target}: {reason}. The suffixes .wav and .flac "
                              "are known.") from None
 
     def write_wav(self, pipe: IO[bytes]) -> None:
