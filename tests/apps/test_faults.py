@@ -26,6 +26,7 @@ Process = Callable[..., subprocess.CompletedProcess[str]]
 def process(root: Path, tmp_path: Path) -> Process:
     """Runs the command line in a folder with a file a.fwb of a noisy picture, which takes more than `LIMIT`."""
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    # checked by decoding, so that numba's cache is there before processes are limited
     (tmp_path / "a.fwb").write_bytes(files.encode(Image(noise), "circuit", Target(effort=1)).data)
     PillowImage.fromarray(noise).save(tmp_path / "a.png")
 
