@@ -139,17 +139,25 @@ def encode(media: MediaSource, codec: str | None = None, target: Target = Target
     data = file_of(stream.settings, [s for s in stream.sections if s is not None])
     if verify:
         _verify(data, media, device, between(progress, 0.5, 1, "checking"))
-    return Encoded(data, stream.estimate_bits, said + stream.notices, stream.settings)
+    return Encoded(data, stream.estimate_bits, media.notices + said + stream.notices, stream.settings)
 
 
 def _extra_sections(media: MediaSource, audio: str | None, device: str) -> tuple[list[bytes], tuple[str, ...]]:
     """The sections of a picture's colour profile and EXIF, or of a film's sound, and sentences for the user."""
     if isinstance(media, VideoSource):
         track, notices = _track(media, audio or COPY, device)
-        return ([track.data] if track else []), media.notices + notices
+        return ([track.data] if track else []), notices
     if isinstance(media, Image):
-        return [deflate(extra) for extra in (media.icc_profile, media.exif) if extra], ()
+        return [_extra_section(getattr(media, name), what) for _, name, what in _EXTRAS if getattr(media, name)], ()
     return [], ()
+
+
+def _extra_section(extra: bytes, what: str) -> bytes:
+    """A colour profile or EXIF, deflated. Raises `InputError` for one that no file may have."""
+    if len(extra) > MAX_EXTRA:
+        raise InputError(f"The {what} of the picture has {len(extra)} bytes, more than the limit of {MAX_EXTRA}: leave "
+                         "it out.")
+    return deflate(extra)
 
 
 def _track(film: VideoSource, audio: str, device: str) -> tuple[SoundTrack | None, tuple[str, ...]]:
@@ -228,7 +236,7 @@ def decode(data: bytes, *, device: str = "cpu", allow_damage: bool = False, conc
     else:
         media = parsed.codec.decode(parsed.stream, parsed.shape, progress)
     if isinstance(media, Image):
-        media = Image(media.pixels, **parsed.extras)
+        media = Image(media.pixels, parsed.extras.get("icc_profile"), parsed.extras.get("exif"))
     if isinstance(media, Video):
         media = media.with_sound(parsed.sound)
     return Decoded(media, parsed.damaged, parsed.sections, parsed.levels, parsed.lost, conceal)

@@ -27,9 +27,11 @@ class ImageSet:
 
     Attributes:
         samples: (N, H, W, C) uint8, C = 1 (grey) or 3 (RGB).
+        notices: sentences for the user on what of the source is lost.
     """
 
     samples: np.ndarray
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         s = self.samples
@@ -173,13 +175,15 @@ def _from_folder(folder: Path, max_pixels: int) -> ImageSet:
     first = _plain(paths[0], max_pixels)
     _check_pixels(str(folder), len(paths), first.height, first.width, max_pixels)
     samples = np.empty((len(paths), *first.pixels.shape), np.uint8)
+    notices: dict[str, Path] = {}  # each with the first picture that it is about
     for number, path in enumerate(paths):
         picture = _plain(path, max_pixels)
+        notices = {notice: path for notice in picture.notices} | notices
         if picture.pixels.shape != first.pixels.shape:
             raise InputError(f"{path} has {_described(picture)}, but {paths[0].name} has {_described(first)}: the "
                              "images of a set must be alike.")
         samples[number] = picture.pixels
-    return ImageSet(samples)
+    return ImageSet(samples, tuple(f"{path.name}: {notice}" for notice, path in notices.items()))
 
 
 def _plain(path: Path, max_pixels: int) -> Image:

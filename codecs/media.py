@@ -1,22 +1,25 @@
 """Pictures as arrays, and how files become them."""
 
+import io
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from PIL import Image as PillowImage
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
+from fewbits.codecs import pillow_picture
 from fewbits.errors import InputError
 
 MAX_PIXELS = 200_000_000
 """Pictures larger than this are refused unless the caller raises the limit."""
 
-_WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_PILLOW_LIMIT = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +30,13 @@ class Image:
         pixels: (H, W, C), uint8 or uint16, C = 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA); 16 bits for grey only.
         icc_profile: the colour profile that the samples are meant in, as found in the file.
         exif: what a camera said of the picture, in the form of a TIFF file without pixels.
+        notices: sentences for the user on what of the source is lost.
     """
 
     pixels: np.ndarray
     icc_profile: bytes | None = None
     exif: bytes | None = None
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         p = self.pixels
@@ -78,7 +83,8 @@ class Image:
 
     @classmethod
     def open(cls, source: str | Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> "Image":
-        """Reads a picture with Pillow. Palettes become RGB or RGBA; the EXIF orientation is applied.
+        """Reads a picture with Pillow, the first of those in a file. Palettes become RGB or RGBA, colours for print
+        sRGB; the EXIF orientation is applied.
 
         Raises:
             InputError: if the file cannot be read as a picture, or has more than `max_pixels`.
@@ -89,27 +95,35 @@ class Image:
                 if file.width * file.height > max_pixels:
                     raise InputError(f"{name} has {file.width} x {file.height} pixels, more than the limit of "
                                      f"{max_pixels}: raise the limit if you trust the file.")
+                lost = pillow_picture.losses(file)
                 file.load()
-                return cls.from_pillow(file)
+                image = cls.from_pillow(file)
+                return replace(image, notices=lost + image.notices)
         except FileNotFoundError:
             raise InputError(f"There is no file {name}.") from None
         except UnidentifiedImageError:
             raise InputError(f"{name} is not a picture that can be read here.") from None
-        except (OSError, SyntaxError, ValueError, MemoryError) as error:
-            raise InputError(f"{name} cannot be read as a picture: {error}.") from None
+        except InputError:
+            raise
+        except Exception as error:  # of damaged files, Pillow and the libraries under it raise anything
+            reason = str(error).rstrip(".") or type(error).__name__
+            raise InputError(f"{name} cannot be read as a picture: {reason}.") from None
 
     @classmethod
     def from_pillow(cls, picture: PillowImage.Image) -> "Image":
-        """A Pillow picture with its colour profile; palettes become RGB or RGBA, the EXIF orientation is applied.
+        """A Pillow picture with its colour profile, in the form that `open` gives it.
 
         Other EXIF is left out: it may be larger than the coded picture, and tell where it was taken.
         """
-        return cls.as_it_is(ImageOps.exif_transpose(picture))
+        turned, said = pillow_picture.upright(picture)
+        image = cls.as_it_is(turned)
+        return replace(image, notices=said + image.notices)
 
     @classmethod
     def as_it_is(cls, picture: PillowImage.Image) -> "Image":
         """As `from_pillow`, but not turned."""
-        return cls(_samples(picture), picture.info.get("icc_profile") or None)
+        picture, profile, said = pillow_picture.in_srgb(picture)
+        return cls(pillow_picture.samples_of(picture), profile, notices=said)
 
     def save(self, target: str | Path | IO[bytes], format: str | None = None) -> None:
         """Writes the picture with Pillow; the format follows the suffix where it is not given.
@@ -119,8 +133,15 @@ class Image:
         """
         picture = self.to_pillow()
         extra = {name: value for name, value in (("icc_profile", self.icc_profile), ("exif", self.exif)) if value}
+        buffer = io.BytesIO()  # where Pillow writes files itself, it does not see that a disk is full
         try:
-            picture.save(target, format=format, **extra)
+            if format is None and isinstance(target, str | Path):
+                format = PillowImage.registered_extensions()[Path(target).suffix.lower()]
+            picture.save(buffer, format=format, **extra)
+            if isinstance(target, str | Path):
+                Path(target).write_bytes(buffer.getvalue())
+            else:
+                target.write(buffer.getvalue())
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"The picture cannot be written to {target}: {error}.") from None
 
@@ -139,31 +160,19 @@ def is_picture(source: str | Path | IO[bytes]) -> bool:
             return True
     except FileNotFoundError:
         raise InputError(f"There is no file {source}.") from None
-    except (OSError, SyntaxError, ValueError):
+    except Exception:  # as in `Image.open`
         return False
 
 
 @contextmanager
 def _opened(source: str | Path | IO[bytes]) -> Iterator[PillowImage.Image]:
     """The picture before its pixels are decoded; how many they are is for the caller to check."""
-    # Pillow's own limit is a global
-    limit, PillowImage.MAX_IMAGE_PIXELS = PillowImage.MAX_IMAGE_PIXELS, None
-    try:
-        with PillowImage.open(source) as file:
-            yield file
-    finally:
-        PillowImage.MAX_IMAGE_PIXELS = limit
-
-
-def _samples(picture: PillowImage.Image) -> np.ndarray:
-    """Pixels of a Pillow picture in one of our layouts."""
-    if picture.mode in _WIDE_MODES:
-        wide = np.asarray(picture)
-        if wide.min() < 0 or wide.max() > 65535:
-            raise InputError("Grey pictures with more than 16 bits per sample are not supported.")
-        return np.ascontiguousarray(wide.astype(np.uint16)[..., None])
-    transparent = "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info
-    grey = picture.mode in ("1", "L", "LA", "La")
-    wanted = ("LA" if transparent else "L") if grey else ("RGBA" if transparent else "RGB")
-    samples = np.array(picture if picture.mode == wanted else picture.convert(wanted))
-    return samples[..., None] if samples.ndim == 2 else samples
+    # Pillow's own limit is a global, which two threads must not take for each other's
+    with _PILLOW_LIMIT:
+        limit, PillowImage.MAX_IMAGE_PIXELS = PillowImage.MAX_IMAGE_PIXELS, None
+        try:
+            picture = PillowImage.open(source)
+        finally:
+            PillowImage.MAX_IMAGE_PIXELS = limit
+    with picture as file:
+        yield file

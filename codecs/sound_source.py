@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from fewbits.codecs.sound_ending import CUT, is_cut
 from fewbits.entropy.container import MAX_RATE
 from fewbits.errors import InputError
 
@@ -34,9 +35,11 @@ class SoundSource(ABC):
 
     Attributes:
         rate: samples a second in each channel (Hz).
+        notices: sentences for the user on what is wrong with the source.
     """
 
     rate: int
+    notices: tuple[str, ...] = ()
 
     @property
     @abstractmethod
@@ -71,7 +74,8 @@ class SoundSource(ABC):
                 for part in self._sixteen_bits():
                     file.write(part)
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-            raise InputError(f"The sound cannot be written to {target}: {error}. The suffixes .wav and .flac "
+            reason = str(error).rstrip(".")
+            raise InputError(f"The sound cannot be written to {target}: {reason}. The suffixes .wav and .flac "
                              "are known.") from None
 
     def write_wav(self, pipe: IO[bytes]) -> None:
@@ -180,6 +184,7 @@ class SoundFile(SoundSource):
     Samples that an encoder put before or behind the sound are left out where the file says so and the library
     heeds it: in Ogg and MP3 files on both sides, in MP4 files in front, in bare AAC (ADTS) nowhere. Damage in FLAC
     files is seen, in Ogg files but for their end; the others have no checksums, and most of them may end anywhere.
+    Those that are shorter than they say are read as far as they go, and have a notice.
 
     Args:
         source: a path, or an open file that can seek, which is read from its start.
@@ -199,6 +204,8 @@ class SoundFile(SoundSource):
             raise InputError(f"{self._name} holds no sound.")
         check_rate(first.rate)
         self.rate, self._channels, self._count = first.rate, first.samples.shape[0], first.total
+        with opened(self._source) as file:
+            self.notices = (CUT,) if is_cut(file) else ()
 
     @property
     def channels(self) -> int:

@@ -140,11 +140,11 @@ def sound_in(container: "av.container.InputContainer") -> "av.AudioStream | None
 
 
 def packets_of(container: "av.container.InputContainer") -> "Iterator[av.Packet]":
-    """The packets of the first stream of sound, each with a time; none where there is no sound."""
+    """The whole packets of the first stream of sound, each with a time; none where there is no sound."""
     stream = sound_in(container)
     for packet in container.demux(stream) if stream is not None else ():
         packet.pts = packet.dts if packet.pts is None else packet.pts
-        if packet.size and packet.pts is not None:
+        if packet.size and packet.pts is not None and not packet.is_corrupt:
             yield packet
 
 

@@ -15,7 +15,7 @@ from fewbits.codecs import video_frame
 from fewbits.codecs.colour import Colour
 from fewbits.codecs.sound_source import open_container, opened
 from fewbits.codecs.sound_track import SoundTrack, copied, sound_in
-from fewbits.codecs.video_timing import timing_of
+from fewbits.codecs.video_timing import announced_seconds, timing_of
 from fewbits.entropy.container import MAX_RATE_TERM
 from fewbits.errors import InputError
 
@@ -100,7 +100,7 @@ class VideoFile(VideoSource):
         self._name = str(source) if isinstance(source, str | Path) else "the input"
         with self._opened() as container:
             stream = self._stream(container)
-            announced = stream.frames
+            announced, lasting = stream.frames, announced_seconds(stream)
             self._check_pixels(stream.width * stream.height, MAX_FRAME_PIXELS, "in each frame")
             timing = timing_of(stream, container.demux(stream))
         if timing is None:
@@ -118,9 +118,12 @@ class VideoFile(VideoSource):
                 lost += ("Its sound is of a kind that is not known here; it is left out.",)
         self.width, self.height = reversed(self._size) if self._turn.swap else self._size
         self._check_pixels(self.pixel_count, max_pixels, "in all frames together")
-        cut = f"The file announces {announced} frames, but holds {timing.packets}: it seems to be cut."
-        is_cut = max(timing.packets, self.count) < announced
-        self.notices = (*lost, *timing.notices, *((cut,) if is_cut else ()))
+        said = ""
+        if max(timing.packets, self.count) < announced:
+            said = f"The file announces {announced} frames, but holds {timing.packets}: it seems to be cut."
+        elif self.seconds + float(2 / self.rate) < lasting:
+            said = f"The file announces {lasting:.2f} s, but holds {self.seconds:.2f} s: it seems to be cut."
+        self.notices = (*lost, *timing.notices, *((said,) if said else ()))
 
     @cached_property
     def sound(self) -> SoundTrack | None:

@@ -1,6 +1,5 @@
 """One file encoded or decoded, the same for every command that does so. Conversions can go to other processes."""
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -60,14 +59,14 @@ class Encoding:
         from fewbits.codecs import files, sources
         from fewbits.codecs.sound import MAX_SAMPLES
 
-        with sources.seekable(job.source or sys.stdin.buffer) as source:
+        with sources.seekable(job.source or paths.standard_input()) as source:
             media, name = sources.open_for(source, self.codec, self.max_pixels, self.max_samples or MAX_SAMPLES)
             began = time.perf_counter()
             encoded = files.encode(media, name, self.target, audio=self.audio, device=self.device,
                                    weights=self.weights, progress=progress)
             seconds = time.perf_counter() - began
         if job.output is None:
-            sys.stdout.buffer.write(encoded.data)
+            paths.standard_output().write(encoded.data)
         else:
             with paths.whole_or_absent(job.output, overwrite) as temporary:
                 temporary.write_bytes(encoded.data)
@@ -222,15 +221,15 @@ def _write(media: "Media | SoundSource | VideoSource", job: paths.Job, overwrite
         with paths.whole_or_absent(job.output, overwrite) as temporary:
             return tuple(media.save(temporary) or ())
     if isinstance(media, VideoSource):
-        media.save(sys.stdout.buffer, ".mkv")
+        media.save(paths.standard_output(), ".mkv")
     elif isinstance(media, ImageSet):
-        sys.stdout.buffer.write(media.to_idx())
+        paths.standard_output().write(media.to_idx())
     elif isinstance(media, Image):
         buffer = BytesIO()
         media.save(buffer, format="PNG")
-        sys.stdout.buffer.write(buffer.getvalue())
+        paths.standard_output().write(buffer.getvalue())
     else:
-        media.write_wav(sys.stdout.buffer)
+        media.write_wav(paths.standard_output())
     return ()
 
 

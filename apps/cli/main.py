@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import Annotated
 
@@ -57,6 +58,8 @@ def _leave_on_signal(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Runs the command line. Errors that a user can cause end in one sentence and the error's exit code."""
     signal.signal(signal.SIGTERM, _leave_on_signal)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries warn of odd files; what matters to the user is said in sentences
     try:
         app(prog_name="fewbits")
     except FewbitsError as error:

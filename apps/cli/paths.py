@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from fewbits.entropy.container import START_BYTES, kind_of_start
 from fewbits.errors import InputError
@@ -171,6 +172,7 @@ def whole_or_absent(output: Path, overwrite: bool) -> Iterator[Path]:
     """
     refuse_existing(output, overwrite)
     final = output.resolve()  # a link stays a link
+    temporary = final
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=final.parent) as folder:
@@ -179,6 +181,8 @@ def whole_or_absent(output: Path, overwrite: bool) -> Iterator[Path]:
             temporary.replace(final)
     except OSError as error:
         raise InputError(f"{output} cannot be written: {error.strerror or error}.") from None
+    except InputError as error:  # of libraries and codecs that know the temporary name alone
+        raise InputError(str(error).replace(str(temporary), str(output))) from None
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -187,10 +191,26 @@ def remove_leftovers(folder: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
+def standard_input() -> IO[bytes]:
+    """The standard input. Raises `InputError` where it is closed."""
+    pipe: IO[bytes] | None = getattr(sys.stdin, "buffer", None)
+    if pipe is None:
+        raise InputError("The standard input is closed: give the name of a file.")
+    return pipe
+
+
+def standard_output() -> IO[bytes]:
+    """The standard output. Raises `InputError` where it is closed."""
+    pipe: IO[bytes] | None = getattr(sys.stdout, "buffer", None)
+    if pipe is None:
+        raise InputError("The standard output is closed: give a file with -o.")
+    return pipe
+
+
 def read_bytes(source: Path | None) -> bytes:
     """All of a file, or of the standard input. Raises `InputError` where it cannot be read."""
     if source is None:
-        return sys.stdin.buffer.read()
+        return standard_input().read()
     try:
         return source.read_bytes()
     except OSError as error:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from fewbits.apps.train.checkpoints import save_checkpoint
 from fewbits.apps.train.optimisation import MuonAndAdam, average_into, latest
 from fewbits.apps.train.ranks import agree, alike, by_first, diverge, of_first, rank
 from fewbits.apps.train.sound_losses import SpectralDistance, intelligibility_distance, loudness_distance
@@ -167,9 +168,7 @@ class Run(ABC):
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint."""
-        partial = path.with_suffix(".partial")
-        torch.save(self.state(), partial)
-        partial.replace(path)
+        save_checkpoint(self.state(), path)
 
     def train_step(self, clips: list[np.ndarray]) -> dict[str, float]:
         """One update; what it measured."""

@@ -11,7 +11,6 @@ goes on from its last pass over the images.
 """
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewbits.apps.train.checkpoints import save_checkpoint
 from fewbits.apps.train.optimisation import latest
 from fewbits.apps.train.ranks import by_first, of_first, rank, summed, world
 from fewbits.codecs.circuit.circuit import Circuit
@@ -224,9 +224,7 @@ class Training:
         saved = {"budget": asdict(self.budget), "shape": self.shape, "tree": (tree.pixels, tree.depths),
                  "counts": state.counts.tensors, "best": state.best.tensors, "best_bits": state.best_bits,
                  "done": state.done, "history": state.history}
-        temporary = self._checkpoint.with_suffix(".part")
-        torch.save(saved, temporary)
-        os.replace(temporary, self._checkpoint)
+        save_checkpoint(saved, self._checkpoint)
 
     def circuit(self) -> Circuit:
         """The best circuit so far."""

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
+from fewbits.apps.train.checkpoints import save_checkpoint
 from fewbits.apps.train.optimisation import MuonAndAdam, average_into, begin_integer_stage, latest
 from fewbits.apps.train.ranks import agree, alike, by_first, diverge, of_first, rank
 from fewbits.codecs.codec import Progress, no_progress
@@ -268,15 +269,13 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
     log = SummaryWriter(out / "log") if rank() == 0 else None
 
     def save() -> None:
-        partial = checkpoint.with_suffix(".partial")
-        torch.save({
+        save_checkpoint({
             "model": model.state_dict(), "averaged": averaged.state_dict(), "optimisers": optimisers.state_dict(),
             "random": random_state.getstate(), "torch_random": torch.get_rng_state(), "step": step,
             "elapsed": elapsed, "simulated": model.entropy_model.simulated, "config": model.config.to_metadata(),
             "tune": schedule.tune, "start": begun_with,
-        }, partial)
-        partial.replace(checkpoint)
-        torch.save(averaged.state_dict(), out / f"averaged-{step}.pt")
+        }, checkpoint)
+        save_checkpoint(averaged.state_dict(), out / f"averaged-{step}.pt")
 
     budget, next_save, began = schedule.minutes * 60, elapsed + SAVE_EVERY, time.monotonic() - elapsed
     while elapsed < budget:

@@ -12,6 +12,7 @@ from fewbits.codecs.audio.vector_coder import VectorCoder
 from fewbits.codecs.audio.vector_model import VectorModel
 from fewbits.codecs.audio.weights import FLOAT_PARTS, Weights
 from fewbits.codecs.model_weights import load_floats, stored
+from fewbits.codecs.randomness import own_randomness
 from fewbits.errors import WeightsError
 from fewbits.kernels.index_mixing import IndexPrior
 
@@ -26,6 +27,7 @@ def save_vector_weights(path: Path, model: VectorModel, prior: IndexPrior, usual
     save_file(stored(model, PARTS, integers, {}), path, metadata=model.config.to_metadata() | notes)
 
 
+@own_randomness()
 def load_vector_weights(path: Path, device: str) -> Weights:
     """Reads a weights file. Raises `WeightsError` if it is not one."""
     try:

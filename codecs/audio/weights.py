@@ -12,6 +12,7 @@ from fewbits.codecs.audio.exact_networks import ExactNetworks
 from fewbits.codecs.audio.model import AudioModel, TransformModel
 from fewbits.codecs.audio.scalar_coder import ScalarCoder
 from fewbits.codecs.model_weights import load_floats, stored, tables_of
+from fewbits.codecs.randomness import own_randomness
 from fewbits.entropy.tables import SymbolTables
 from fewbits.errors import WeightsError
 
@@ -41,6 +42,7 @@ def save_weights(path: Path, model: AudioModel, networks: ExactNetworks, tables:
     save_file(tensors, path, metadata=model.config.to_metadata() | notes)
 
 
+@own_randomness()
 def load_weights(path: Path, device: str) -> Weights:
     """Reads a weights file. Raises `WeightsError` if it is not one."""
     try:

@@ -337,7 +337,6 @@ def test_one_decoder_for_all_frames_learns_as_one_for_each() -> None:
     row, errors = first_row(frames, config), []
     for device in ("cpu", "cpu:0"):  # the second stands for any device that is not the CPU
         fit = Fit(frames, config, 12, row, device=device)
-        torch.manual_seed(0)
         errors.append([fit.step(0.01).error for _ in range(12)])
     assert errors[0] == pytest.approx(errors[1], rel=0.02)
 

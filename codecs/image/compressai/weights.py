@@ -14,6 +14,7 @@ from fewbits.codecs.image.compressai.hyper_decoder import ExactHyperDecoder
 from fewbits.codecs.image.compressai.latent_coder import FactorisedLatents, HyperpriorLatents
 from fewbits.codecs.image.compressai.transforms import Transforms
 from fewbits.codecs.model_weights import arrays_of, tables_of
+from fewbits.codecs.randomness import own_randomness
 from fewbits.errors import WeightsError
 
 TRANSFORMS, TABLES, SCALE_TABLES = "transforms.", "tables.", "scale_tables."
@@ -50,6 +51,7 @@ class Weights:
 
 
 @lru_cache(maxsize=2)
+@own_randomness()
 def load_weights(path: Path, device: str) -> Weights:
     """Reads a weights file. Raises `WeightsError` if it is not one."""
     try:

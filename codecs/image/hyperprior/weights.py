@@ -17,6 +17,7 @@ from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder
 from fewbits.codecs.image.hyperprior.model import HyperpriorModel
 from fewbits.codecs.image.hyperprior.residuals import Residuals, WholeSteps
 from fewbits.codecs.model_weights import load_floats, stored, tables_of
+from fewbits.codecs.randomness import own_randomness
 from fewbits.codecs.weights import identity_of
 from fewbits.entropy.tables import SymbolTables
 from fewbits.errors import WeightsError
@@ -87,6 +88,7 @@ def whole_steps(latent_tables: SymbolTables, tensors: dict[str, Tensor]) -> Resi
     return WholeSteps(latent_tables)
 
 
+@own_randomness()
 def load_weights(path: Path, device: str, residuals: ResidualsOf = whole_steps) -> Weights:
     """Reads a weights file. Raises `WeightsError` if it is missing or is not one.
 

@@ -67,12 +67,12 @@ def identity_of(film: VideoSource, design: str, target: Target) -> str:
 
 
 def state_of(fit: Fit) -> dict[str, Tensor]:
-    """All of a fit that its steps change, the random state of torch included."""
+    """All of a fit that its steps change, its random state included."""
     state = {NUMBERS + name: tensor for name, tensor in fit.numbers.state_dict().items()}
     for number, values in fit.side.state_dict()["state"].items():
         state |= {f"{SIDE}{number}.{name}": tensor for name, tensor in values.items()}
     return state | {"mean": fit.optimiser.mean, "square": fit.optimiser.square, "order": fit.order,
-                    "step_count": torch.tensor(fit.step_count), "random": torch.get_rng_state()}
+                    "step_count": torch.tensor(fit.step_count), "random": fit.random.get_state()}
 
 
 def restore(fit: Fit, state: dict[str, Tensor]) -> None:
@@ -87,7 +87,7 @@ def restore(fit: Fit, state: dict[str, Tensor]) -> None:
     fit.optimiser.square.copy_(state["square"])
     fit.order = state["order"]
     fit.step_count = fit.optimiser.step_count = int(state["step_count"])
-    torch.set_rng_state(state["random"])
+    fit.random.set_state(state["random"])
 
 
 def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from fewbits.codecs.film import VideoCodec
 from fewbits.codecs.video.nerv import coding
 from fewbits.codecs.video.nerv.coding import Numbers
 from fewbits.codecs.video.nerv.config import HNERV, HNERV_LARGE, LARGE, NERV, NERV_PLUS, NIRVANA, Design, NervConfig
-from fewbits.codecs.video.nerv.decoder import Decoder
+from fewbits.codecs.video.nerv.decoder import bare_decoder
 from fewbits.codecs.video.nerv.layout import is_too_large, layout_of
 from fewbits.codecs.video.nerv.start import row_after
 from fewbits.codecs.video_source import VideoSource
@@ -166,7 +166,7 @@ def check_limits(config: NervConfig) -> None:
 @torch.inference_mode()
 def decoded(row: Tensor, config: NervConfig, positions: Sequence[float], device: str) -> Iterator[np.ndarray]:
     """Frames (H, W, 3) uint8 of a group at positions in it, by a network with these numbers (size,)."""
-    layout, decoder = layout_of(config), Decoder(config).to(device, memory_format=torch.channels_last).eval()
+    layout, decoder = layout_of(config), bare_decoder(config, device).eval()
     tensors = layout.tensors(row.to(device))
     at_once = max(min(AT_ONCE, FEATURES_AT_ONCE // config.largest), 1)
     for start in range(0, len(positions), at_once):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fewbits.codecs.randomness import own_randomness
 from fewbits.codecs.video.nerv.config import COLOURS, NervConfig, StageDesign
 
 EXPANSION = 2  # of the features inside a ConvNeXt block
@@ -163,3 +164,9 @@ class Decoder(nn.Module):
         frames = F.pixel_shuffle(self.head(x), self.config.design.head_factor)
         return frames[:, :, : self.config.height, : self.config.frame_width].float() + 0.5
 
+
+
+def bare_decoder(config: NervConfig, device: str) -> Decoder:
+    """A decoder to be called with the numbers of a group; its own mean nothing."""
+    with own_randomness():
+        return Decoder(config).to(device, memory_format=torch.channels_last)

@@ -1,6 +1,7 @@
 """From films to streams: groups, the width of their networks, and fits until what is aimed at is met."""
 
 import math
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ VISITS = (3, 6, 12, 25, 50, 100, 200, 400, 800)  # of each frame, for each effor
 LEAST_FRAMES = 96  # of as many frames at least: a network takes some steps to find, however little it shows
 MORE_STEPS, MORE_TRIALS = 20, 24  # where a size is not met: of a fit, after numbers got coarser; and how often they do
 SAVE_EVERY = 60.0  # seconds
+_FITTING = threading.Lock()
 
 
 class FilmEncoder:
@@ -86,17 +88,13 @@ class FilmEncoder:
         frames = torch.from_numpy(np.stack(list(self.media.frames(start, start + config.frames))))
         follows = group % config.design.chain > 0
         steps = self.visits * (config.frames if follows else max(config.frames, LEAST_FRAMES)) // BATCH
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(group)
-            row = row_after(layout_of(self.config).tensors(self.last), config) if group else first_row(frames, config)
-            if follows:
-                return Fit(frames, config, steps, torch.zeros_like(row), row, self.device)
-            return Fit(frames, config, steps, row, None, self.device)
+        row = row_after(layout_of(self.config).tensors(self.last), config) if group else first_row(frames, config)
+        own, reference = (torch.zeros_like(row), row) if follows else (row, None)
+        return Fit(frames, config, steps, own, reference, self.device, group)
 
     def _fitted(self, fit: Fit, group: int, state: dict[str, Tensor]) -> Numbers:
         """The numbers that a fit ends with; `state` is that of an earlier run, where there was one."""
-        with torch.random.fork_rng(devices=[]), one_thread_an_operation():
-            torch.manual_seed(group)
+        with one_thread_an_operation():
             error = 0.0
             if state:
                 restore(fit, state)
@@ -160,13 +158,17 @@ class FilmEncoder:
 
 @contextmanager
 def one_thread_an_operation() -> Iterator[None]:
-    """Frames of a step are worked on side by side; operations are too small to be shared out as well."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    """Frames of a step are worked on side by side; operations are too small to be shared out as well.
+
+    The number is one for all of a program: fits in several of its threads follow each other.
+    """
+    with _FITTING:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def group_length(count: int, usual: int) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from fewbits.codecs.video.nerv.config import NervConfig
-from fewbits.codecs.video.nerv.decoder import Decoder
+from fewbits.codecs.video.nerv.decoder import Decoder, bare_decoder
 from fewbits.codecs.video.nerv.layout import layout_of
 from fewbits.codecs.video.nerv.optimiser import RowOptimiser
 from fewbits.codecs.video.nerv.rate import RatedNumbers, UnratedNumbers
@@ -43,18 +43,19 @@ class Fit:
         steps: how many there will be.
         row: (size,) the numbers to begin with.
         reference: (size,) numbers that the decoder has already: what is learned and sent is added to them.
+        seed: of the order of frames, and of noise.
     """
 
     def __init__(self, frames: Tensor, config: NervConfig, steps: int, row: Tensor, reference: Tensor | None = None,
-                 device: str = "cpu") -> None:
+                 device: str = "cpu", seed: int = 0) -> None:
         self.frames, self.config, self.steps, self.device = frames, config, steps, device
         self.layout = layout_of(config)
         # on a CPU, a decoder for each frame of a step, since threads cannot share one; elsewhere one for all frames
-        self.decoders = [Decoder(config).to(device, memory_format=torch.channels_last)
-                         for _ in range(BATCH if device == "cpu" else 1)]
+        self.decoders = [bare_decoder(config, device) for _ in range(BATCH if device == "cpu" else 1)]
         self.reference = torch.zeros_like(row, device=device) if reference is None else reference.to(device)
         of = RatedNumbers if config.design.rated else UnratedNumbers
-        self.numbers = of(self.layout, row).to(device)
+        self.random = torch.Generator().manual_seed(seed)
+        self.numbers = of(self.layout, row, self.random).to(device)
         self.optimiser = RowOptimiser(self.layout, self.numbers.row)
         side = [parameter for name, parameter in self.numbers.named_parameters() if name != "row"]
         self.side = torch.optim.Adam([{"params": side}], SIDE_RATE, betas=(0.9, 0.99))
@@ -114,6 +115,6 @@ class Fit:
 
     def _next_frames(self) -> Tensor:
         if len(self.order) == 0:
-            self.order = torch.randperm(self.config.frames)
+            self.order = torch.randperm(self.config.frames, generator=self.random)
         chosen, self.order = self.order[:BATCH], self.order[BATCH:]
         return chosen

@@ -29,14 +29,15 @@ class RatedNumbers(nn.Module):
 
     Args:
         row: (size,) where training begins.
+        random: where noise comes from.
 
     Attributes:
         rounded: whether numbers, steps and coefficients are as they will be sent; else noise stands for rounding.
     """
 
-    def __init__(self, layout: Layout, row: Tensor) -> None:
+    def __init__(self, layout: Layout, row: Tensor, random: torch.Generator) -> None:
         super().__init__()
-        self.layout, self.rounded = layout, False
+        self.layout, self.random, self.rounded = layout, random, False
         self.row = nn.Parameter(row.clone())
         sizes = torch.stack([part.abs().mean() for part in row.split(layout.sizes)])
         self.log_step = nn.Parameter((START_STEP * (sizes + SMALL_SIZE)).log())
@@ -55,9 +56,13 @@ class RatedNumbers(nn.Module):
         log_step = self._as_sent(self.log_step, STEPS_AN_OCTAVE / math.log(2))
         step = log_step.exp().index_select(0, self.part)
         exact = self.row / step
-        counted = self._as_sent(exact, 1) if self.rounded else exact + torch.rand_like(exact) - 0.5
+        counted = self._as_sent(exact, 1) if self.rounded else exact + self._noise(exact)
         log_scale = (self.log_scale - log_step[self.part_of_scale]).clamp(min=math.log(SCALE_LOW))
         return counted * step, LaplaceBits.apply(self._unknown(counted), log_scale, self.scale)
+
+    def _noise(self, values: Tensor) -> Tensor:
+        """Between -1/2 and 1/2, for each value."""
+        return torch.rand(values.shape, generator=self.random).to(values.device) - 0.5
 
     def _as_sent(self, values: Tensor, parts: float) -> Tensor:
         """Rounded to so many parts of 1, with the slope of the identity, once all is."""
@@ -117,7 +122,7 @@ class UnratedNumbers(nn.Module):
     """The numbers of a decoder that are rounded after training, as H. Chen et al., "HNeRV", CVPR 2023, do: evenly
     between the least and the greatest of a tensor. Interface of `RatedNumbers`."""
 
-    def __init__(self, layout: Layout, row: Tensor) -> None:
+    def __init__(self, layout: Layout, row: Tensor, random: torch.Generator) -> None:
         super().__init__()
         self.layout, self.rounded = layout, True
         self.row = nn.Parameter(row.clone())

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fewbits.codecs.randomness import own_randomness
 from fewbits.codecs.video.nerv.config import NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder
 from fewbits.codecs.video.nerv.layout import EMBEDDING, layout_of
@@ -14,8 +15,9 @@ SIDE = 4  # pixels along a side that the embedding begins with at each place
 
 def first_row(frames: Tensor, config: NervConfig) -> Tensor:
     """Numbers (size,) to begin with where nothing is known of frames (N, H, W, 3)."""
-    decoder = Decoder(config)
-    decoder.begin()
+    with own_randomness():
+        decoder = Decoder(config)
+        decoder.begin()
     tensors = dict(decoder.named_parameters())
     if EMBEDDING in tensors:
         tensors[EMBEDDING] = principal_components(frames, config)
