@@ -11,8 +11,8 @@ from fewbits.apps.cli.progress import progress_bar
 from fewbits.errors import InputError
 
 app = typer.Typer(name="train", no_args_is_help=True,
-                  help="Train a codec, or what measures codecs; on several GPUs: torchrun --nproc-per-node N -m fewbits "
-                       "train ...")
+                  help="Train a codec, or what measures codecs; on several GPUs: torchrun --nproc-per-node N -m fewbits"
+                       " train ...")
 
 
 def _folder(path: Path) -> Path:
@@ -103,18 +103,19 @@ def vqextreme(
     data: Photos,
     classifier: Annotated[
         Path, typer.Option(metavar="FILE", dir_okay=False,
-                           help="A classifier whose features are compared: by `fewbits train classifier`, with another "
-                                "seed than the one that judges.")
+                           help="A classifier whose features are compared: by `fewbits train classifier`, with "
+                                "another seed than the one that judges.")
     ],
     output: Output = Path("runs/vqextreme"),
     minutes: Minutes = 120.0,
     finite_scalar: Annotated[
-        bool, typer.Option("--finite-scalar", help="Levels of single numbers in place of codebooks, to compare the two.")
+        bool, typer.Option("--finite-scalar", help="Levels of single numbers in place of codebooks, to compare them.")
     ] = False,
 ) -> None:
     """Train the image codec `vqextreme`. A run that was interrupted goes on from its last checkpoint."""
     try:
         from fewbits.apps.train import vqextreme as recipe
+        from fewbits.apps.train.ranks import joined, rank
         from fewbits.apps.train.vqextreme_export import export
         from fewbits.codecs.image.vqextreme.config import VqExtremeConfig
         from fewbits.eval.classifier import feature_distances, load
@@ -122,13 +123,15 @@ def vqextreme(
         raise InputError(f"Training needs the package {error.name}: install fewbits[train].") from None
 
     judge = load(classifier)
-    with progress_bar() as progress:
+    with joined("cpu"), progress_bar() as progress:
         recipe.train(data, output, recipe.Schedule(minutes), VqExtremeConfig(finite_scalar=finite_scalar),
                      features=lambda original, decoded: feature_distances(judge, original, decoded), progress=progress)
+        if rank():
+            return
     weights = output / "vqextreme.safetensors"
     export(output, data, weights)
-    print(f"To use the weights, copy {weights} and its model card to codecs/image/weights/, and train what guesses lost "
-          "cells: `fewbits train vqextreme-restoration`.")
+    print(f"To use the weights, copy {weights} and its model card to codecs/image/weights/, and train what guesses "
+          "lost cells: `fewbits train vqextreme-restoration`.")
 
 
 @app.command("vqextreme-restoration")
@@ -143,6 +146,7 @@ def vqextreme_restoration(
     minutes: Minutes = 30.0,
 ) -> None:
     """Train the network of the image codec `vqextreme` that guesses what a damaged file has lost."""
+    _alone("vqextreme-restoration")
     from fewbits.apps.train import vqextreme_restoration as recipe
     from fewbits.codecs.image.vqextreme.codec import WEIGHTS
 
@@ -305,6 +309,7 @@ def classifier(
     seed: Annotated[int, typer.Option(help="Another one gives another classifier.")] = 0,
 ) -> None:
     """Train the classifier whose features are a metric of `eval`. An interrupted run goes on from its checkpoint."""
+    _alone("classifier")
     from fewbits.apps.train import classifier as recipe
     from fewbits.eval.classifier import ClassifierConfig
 

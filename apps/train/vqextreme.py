@@ -16,6 +16,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fewbits.apps.train.checkpoints import save_checkpoint
 from fewbits.apps.train.hyperprior import Schedule as Crops
 from fewbits.apps.train.hyperprior import load_photos, random_batch
-from fewbits.apps.train.optimisation import MuonAndAdam, average_into
+from fewbits.apps.train.optimisation import MuonAndAdam, average_into, latest
+from fewbits.apps.train.ranks import agree, alike, by_first, diverge, of_first, rank
 from fewbits.apps.train.vqextreme_start import begin
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.vqextreme.config import CELL, RATES, VqExtremeConfig
@@ -34,6 +37,7 @@ from fewbits.codecs.image.vqextreme.model import VqExtremeModel
 from fewbits.errors import InputError
 from fewbits.eval.metrics import METRICS
 
+USUAL = VqExtremeConfig()
 SAVE_EVERY = 600  # seconds between checkpoints, each validated and kept as a snapshot
 STRUCTURE, SAMPLES, FEATURES, MEETING = 4.0, 30.0, 1.0, 0.001  # what each part of the loss weighs
 ADVERSARY = 0.02
@@ -63,7 +67,7 @@ class PatchDiscriminator(nn.Sequential):
     def __init__(self) -> None:
         widths = (3, 24, 48, 96, 128)
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in pairwise(widths):
             layers += [nn.utils.parametrizations.spectral_norm(nn.Conv2d(inputs, outputs, 4, 2, 1)), nn.LeakyReLU(0.2)]
         super().__init__(*layers, nn.Conv2d(widths[-1], 1, 3, 1, 1))
 
@@ -90,7 +94,7 @@ def optimisers_of(model: VqExtremeModel, schedule: Schedule) -> MuonAndAdam:
             groups["transforms" if begun else "rest"].append(parameter)
     rates = {"transforms": 0.3, "entries": 3.0, "rest": 1.0}
     return MuonAndAdam(matrices, {"lr": schedule.muon_rate, "adjust_lr_fn": "match_rms_adamw"},
-                       [{"params": p, "lr": schedule.adam_rate * rates[k]} for k, p in groups.items() if p], (0.9, 0.98))
+                       [{"params": p, "lr": schedule.adam_rate * rates[k]} for k, p in groups.items()], (0.9, 0.98))
 
 
 @torch.no_grad()
@@ -120,9 +124,11 @@ class Run:
         self.random = random.Random(seed)
         self.model = VqExtremeModel(config).to(memory_format=torch.channels_last)
         begin(self.model, [photo for photo in photos[::4] if min(photo.shape[1:]) >= schedule.crop])
+        alike(self.model)
         self.averaged = copy.deepcopy(self.model)
         self.optimisers = optimisers_of(self.model, schedule)
         self.discriminator = PatchDiscriminator().to(memory_format=torch.channels_last)
+        alike(self.discriminator)
         self.against = torch.optim.Adam(self.discriminator.parameters(), 2e-4, betas=(0.5, 0.9))
         self.step, self.elapsed = 0, 0.0
 
@@ -158,6 +164,7 @@ class Run:
         for parameter in self.model.parameters():
             parameter.grad = None
         loss.backward()
+        agree(self.model)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimisers.step(factor)
         if adversary:
@@ -171,13 +178,14 @@ class Run:
             real, made = self.discriminator(torch.cat([images, decoded])).float().chunk(2)
         self.against.zero_grad()
         (F.relu(1 - real).mean() + F.relu(1 + made).mean()).backward()
+        agree(self.discriminator)
         self.against.step()
 
 
 VALIDATED = ("psnr", "ms_ssim", "gmsd")
 
 
-def train(data: Path, out: Path, schedule: Schedule, config: VqExtremeConfig = VqExtremeConfig(), seed: int = 0,
+def train(data: Path, out: Path, schedule: Schedule, config: VqExtremeConfig = USUAL, seed: int = 0,
           features: FeatureDistance | None = None, report: Callable[[str], None] = print,
           progress: Progress = no_progress) -> None:
     """Trains until the budget is used up; an interrupted run goes on from its last checkpoint in `out`.
@@ -190,34 +198,33 @@ def train(data: Path, out: Path, schedule: Schedule, config: VqExtremeConfig = V
     """
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
+    report, progress = by_first(report), by_first(progress)
     training, validation = load_photos(data)
     training = [photo for photo in training if min(photo.shape[1:]) >= schedule.crop]
     validation = [photo for photo in validation if min(photo.shape[1:]) >= schedule.crop]
     if not training or not validation:
         raise InputError(f"Too few photos in {data} have {schedule.crop} x {schedule.crop} pixels or more.")
     run = Run(config, training, schedule, seed)
-    if checkpoint.exists():
-        run.restore(torch.load(checkpoint, weights_only=False))
+    if state := of_first(latest(checkpoint)):
+        run.restore(state)
         report(f"going on from step {run.step}, {run.elapsed / 60:.1f} minutes")
-    else:
-        report(f"step 0: {_in_words(validate(run.model, validation, VALIDATED))}")
+    diverge(run.random)
     crops = Crops(schedule.minutes, batch=schedule.batch, crop=schedule.crop)
     budget, next_save, began = schedule.minutes * 60, run.elapsed + SAVE_EVERY, time.monotonic() - run.elapsed
     while run.elapsed < budget:
         images, number = random_batch(training, crops, run.random), run.random.randrange(len(RATES))
         factor = min(1.0, (run.step + 1) / schedule.warmup) * 0.5 * (1 + math.cos(math.pi * run.elapsed / budget))
         cost = run.update(images, number, factor, run.elapsed > budget * schedule.adversary_from, features)
-        run.elapsed = time.monotonic() - began
+        run.elapsed = of_first(time.monotonic() - began)
         if run.step % 50 == 0:
             progress(min(run.elapsed / budget, 1), f"step {run.step}, distortion {cost:.3f}")
         if run.elapsed > next_save or run.elapsed >= budget:
-            points = validate(run.averaged, validation, VALIDATED)
-            report(f"step {run.step}, {run.elapsed / 60:.1f} minutes: {_in_words(points)}")
             next_save = run.elapsed + SAVE_EVERY
-            partial = checkpoint.with_suffix(".partial")
-            torch.save(run.state(), partial)
-            partial.replace(checkpoint)
-            torch.save(run.averaged.state_dict(), out / f"averaged-{run.step}.pt")
+            if rank() == 0:
+                points = validate(run.averaged, validation, VALIDATED)
+                report(f"step {run.step}, {run.elapsed / 60:.1f} minutes: {_in_words(points)}")
+                save_checkpoint(run.state(), checkpoint)
+                save_checkpoint(run.averaged.state_dict(), out / f"averaged-{run.step}.pt")
             began = time.monotonic() - run.elapsed  # validation is not on the clock
 
 

@@ -2,9 +2,9 @@
 
     python docs/codecs/vqextreme_rivals.py PHOTOS
 
-Neither of the two reaches such rates with all pixels of a photo. So each gets the photo reduced by the factor that serves
-it best, by MS-SSIM, at the highest quality whose file is no larger; its decoded picture is enlarged again (Lanczos both
-ways). The factor costs it nothing, though a file would have to say it.
+Neither of the two reaches such rates with all pixels of a photo. So each gets the photo reduced by the factor that
+serves it best, by MS-SSIM, at the highest quality whose file is no larger; its decoded picture is enlarged again
+(Lanczos both ways). The factor costs it nothing, though a file would have to say it.
 """
 
 import sys

@@ -10,7 +10,7 @@ from fewbits.apps import samples
 from fewbits.apps.gui import coding, contest, markup
 from fewbits.apps.gui.desk import Desk, Desks, StoppedError
 from fewbits.apps.gui.server import warm_up
-from fewbits.codecs import files, registry
+from fewbits.codecs import files
 from fewbits.codecs.codec import Target, no_progress
 from fewbits.codecs.files import Part
 from fewbits.codecs.media import Image

@@ -1,5 +1,6 @@
 """The `vqextreme` image codec: a few hundred bytes a photo."""
 
+from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class VqExtremeCodec(ConcealingCodec[Image]):
 
     @cached_property
     def restoration(self) -> Restoration:
-        """What guesses lost indices, loaded at first use. Raises `WeightsError` if it is missing or of other weights."""
+        """What guesses lost indices, loaded at first use. Raises `WeightsError` if it is missing or for others."""
         return load_restoration(RESTORATION, self.weights)
 
     @torch.inference_mode()
@@ -158,7 +159,8 @@ class _Picture:
         return fine, coarse
 
 
-def _pixels(model: VqExtremeModel, features: Tensor, number: int, progress: Progress):
+def _pixels(model: VqExtremeModel, features: Tensor, number: int,
+            progress: Progress) -> Iterator[tuple[int, int, Tensor]]:
     """Row and column of cells at which each tile of a picture begins, and its pixels (3, h, w)."""
     rows, columns = (side // FINE for side in features.shape[2:])
     for down, across in tiles(rows, columns, TILE, HALO):

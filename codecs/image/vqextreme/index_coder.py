@@ -1,7 +1,8 @@
 """Indices of cells to the bytes of chunks and back.
 
-What is coded before says by which table an index is coded: for the coarse stage two cells of the same chunk near by, for
-the fine stage the cell's coarse index, for the detail stage the fine index at its place. All are look-ups by integers.
+What is coded before says by which table an index is coded: for the coarse stage two cells of the same chunk near by,
+for the fine stage the cell's coarse index, for the detail stage the fine index at its place. All are look-ups by
+integers.
 """
 
 from collections.abc import Callable

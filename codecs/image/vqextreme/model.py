@@ -3,8 +3,8 @@
 An index of the coarse stage stands for 32 x 32 pixels; one of the fine stage for 16 x 16, by what its features differ
 from those predicted from the coarse stage around it; where the rate allows, one of the detail stage says what is still
 missing there. All that a picture needs lies in these indices. Two levels of resolution as in "Generating Diverse
-High-Fidelity Images with VQ-VAE-2" (A. Razavi et al., NeurIPS 2019); several rates from one model by nested codebooks as
-in "Extreme Image Compression using Fine-tuned VQGANs" (Q. Mao et al., DCC 2024).
+High-Fidelity Images with VQ-VAE-2" (A. Razavi et al., NeurIPS 2019); several rates from one model by nested codebooks
+as in "Extreme Image Compression using Fine-tuned VQGANs" (Q. Mao et al., DCC 2024).
 
 Networks begin as linear maps onto principal components of the lapped transform: every learned branch ends in a layer
 that begins at zero.

@@ -1,23 +1,23 @@
 """A masked transformer that guesses the indices of lost cells from those of the cells around.
 
-Every cell is a token. What is known of it comes in as the codebooks' entries, so that one network serves all rates, whose
-codebooks are clusters of one another; what comes out are scores of the entries. As in "MaskGIT: Masked Generative Image
-Transformer" (H. Chang et al., CVPR 2022), but nothing is drawn: what is likeliest stands in the gap, since it is to
-look like what was lost.
+Every cell is a token. What is known of it comes in as the codebooks' entries, so that one network serves all rates,
+whose codebooks are clusters of one another; what comes out are scores of the entries. As in "MaskGIT: Masked
+Generative Image Transformer" (H. Chang et al., CVPR 2022), but nothing is drawn: what is likeliest stands in the gap,
+since it is to look like what was lost.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn, from_numpy
+from torch import Tensor, from_numpy, nn
 from torch.nn import functional as F
 
-from fewbits.codecs.image.vqextreme.config import FINE, RATES, Rate
+from fewbits.codecs.image.tiles import tiles
+from fewbits.codecs.image.vqextreme.config import FINE, Rate
 from fewbits.codecs.image.vqextreme.index_coder import CellIndices
 from fewbits.codecs.image.vqextreme.model import VqExtremeModel
 from fewbits.codecs.stored_config import StoredConfig
-from fewbits.codecs.image.tiles import tiles
 
 PLACES = FINE * FINE
 WINDOW, MARGIN = 16, 4  # cells on a side that are restored at a time, and what is seen around them
