@@ -83,11 +83,12 @@ def opened(source: Path) -> Image | Audio | Video:
     return media
 
 
-def decoded(data: bytes, allow_damage: bool = False, progress: Progress = no_progress) -> files.Decoded:
+def decoded(data: bytes, allow_damage: bool = False, progress: Progress = no_progress,
+            conceal: bool = False) -> files.Decoded:
     """As `files.decode`, within the limits of the page."""
     pixels = limits.FILM_PIXELS if files.info(data)["kind"] == "video" else limits.PIXELS
-    return files.decode(data, allow_damage=allow_damage, max_pixels=pixels, max_samples=limits.SAMPLES,
-                        progress=progress)
+    return files.decode(data, allow_damage=allow_damage, conceal=conceal, max_pixels=pixels,
+                        max_samples=limits.SAMPLES, progress=progress)
 
 
 def compress(source: Path, codec: str, target: Target, folder: Path, progress: Progress = no_progress) -> Compressed:
@@ -124,8 +125,12 @@ def take_apart(stream: Path, folder: Path, progress: Progress = no_progress) -> 
     return Opened(preview(folder, media, second), list(rows_of(files.info(data)).items()), files.anatomy(data), words)
 
 
-def harm(stream: Path, way: str, share: float, seed: int, folder: Path, progress: Progress = no_progress) -> Harmed:
+def harm(stream: Path, way: str, share: float, seed: int, folder: Path, progress: Progress = no_progress,
+         guess: bool = False) -> Harmed:
     """Damages a copy of a `.fwb` file, as `fewbits.eval.damage.damaged` does, and decodes what is left.
+
+    Args:
+        guess: let the codec guess what is lost, if it can.
 
     Raises:
         FewbitsError: where the file cannot be decoded as it is.
@@ -137,14 +142,16 @@ def harm(stream: Path, way: str, share: float, seed: int, folder: Path, progress
     broken = folder / f"{stream.stem}-damaged.fwb"
     broken.write_bytes(damaged(data, way, share, seed))
     left = broken.read_bytes()
+    guess = guess and registry.entry(str(files.info(data)["codec"])).conceals
     sentence = _refusal(left)
     try:
-        survived = decoded(left, True, between(progress, 0.4, 0.8))
+        survived = decoded(left, True, between(progress, 0.4, 0.8), guess)
         values, exact = measure(whole, survived.media, between(progress, 0.8, 1))
     except StreamError as error:
         return Harmed(broken, sentence, None, [("what survives", f"nothing: {error}")])
     lost = f"{len(survived.damaged)} of {survived.sections}"
-    facts = [("damaged sections", lost), *_measures(values, exact)]
+    facts = [("damaged sections", lost + (", what they held is guessed" if guess and survived.damaged else "")),
+             *_measures(values, exact)]
     return Harmed(broken, sentence, preview(folder, whole, survived.media), facts)
 
 

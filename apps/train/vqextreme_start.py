@@ -72,13 +72,13 @@ def _begin_stage(stage: Codebooks | FiniteScalars, rows: Tensor) -> None:
 
 def clustered(rows: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Lloyd's algorithm: centres (count, D) of weighted rows, and the weight of each."""
-    start = torch.multinomial(weights, count)
+    start = torch.multinomial(weights, count, replacement=len(rows) < count)
     centres = rows[start].clone()
     for _ in range(LLOYD_ITERATIONS):
         nearest = vq.nearest(rows, centres)
         total = torch.zeros(count).index_add_(0, nearest, weights)
         sums = torch.zeros_like(centres).index_add_(0, nearest, rows * weights[:, None])
-        far = rows[torch.multinomial(weights, count)]  # for a centre that has lost all its rows
+        far = rows[torch.multinomial(weights, count, replacement=True)]  # for a centre that has lost all its rows
         centres = torch.where(total[:, None] > 0, sums / total.clamp(min=1e-9)[:, None], far).contiguous()
     return centres, total.clamp(min=1e-3)
 

@@ -27,8 +27,8 @@ def photos(tmp_path):
     folder.mkdir()
     generator = np.random.default_rng(0)
     for number in range(3):
-        rough = generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)
-        photo = PillowImage.fromarray(rough).resize((1100, 1100), PillowImage.Resampling.BICUBIC)
+        rough = generator.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        photo = PillowImage.fromarray(rough).resize((288, 288), PillowImage.Resampling.BICUBIC)
         photo.save(folder / f"{number}.png")
     return folder
 
@@ -39,15 +39,15 @@ def test_a_run_resumes_and_ends_in_weights_that_code_pictures_and_guess_lost_cel
     monkeypatch.setattr(vqextreme_start, "LLOYD_ITERATIONS", 1)
     config = VqExtremeConfig(**(vars(SMALL) | {"finite_scalar": finite_scalar}))
     run, said = tmp_path / "run", []
-    schedule = recipe.Schedule(0.02, batch=1, crop=192, adversary_from=0.5)
+    schedule = recipe.Schedule(0.01, batch=1, crop=192, adversary_from=0.3)
     recipe.train(photos, run, schedule, config, report=said.append)
-    recipe.train(photos, run, recipe.Schedule(0.03, batch=1, crop=192), config, report=said.append)
+    recipe.train(photos, run, recipe.Schedule(0.012, batch=1, crop=192), config, report=said.append)
     assert said[-2].startswith("going on from step")
     weights = tmp_path / "vqextreme.safetensors"
     export(run, photos, weights, lambda line: None)
     assert "`fewbits train vqextreme`" in weights.with_suffix(".md").read_text()
     network = tmp_path / "vqextreme-restoration.safetensors"
-    vqextreme_restoration.train(photos, weights, network, vqextreme_restoration.Schedule(0.02, batch=2, window=4),
+    vqextreme_restoration.train(photos, weights, network, vqextreme_restoration.Schedule(0.01, batch=2, window=4),
                                 report=lambda line: None)
     monkeypatch.setattr(codec_module, "WEIGHTS", weights)
     monkeypatch.setattr(codec_module, "RESTORATION", network)

@@ -11,7 +11,7 @@ from fewbits.codecs import files
 from fewbits.codecs.codec import Target
 from fewbits.codecs.image.vqextreme import codec as codec_module
 from fewbits.codecs.image.vqextreme.cells import CHUNKS, LEAST_CELLS, chunk_rows, count_of_chunks, lost_cells
-from fewbits.codecs.image.vqextreme.config import RATES, VqExtremeConfig
+from fewbits.codecs.image.vqextreme.config import RATES, STAGES, VqExtremeConfig
 from fewbits.codecs.image.vqextreme.index_coder import (
     CellIndices,
     RateTables,
@@ -103,11 +103,11 @@ def test_places_of_a_cell_lie_in_reading_order():
 @pytest.mark.parametrize("kind", [Codebooks, FiniteScalars])
 def test_a_bottleneck_gives_what_its_indices_say_and_passes_gradients_on(kind):
     torch.manual_seed(0)
-    stage = kind({8, 256}, 6)
+    stage = kind({32, 256}, 6).eval()
     x = torch.randn(2, 6, 3, 5, requires_grad=True)
-    for size in (8, 256):
-        quantised_features, _ = stage(x, size)
-        indices = stage.indices(x, size)
+    for size in (32, 256):
+        quantised_features, _ = stage(x, size, 0.3)
+        indices = stage.indices(x, size, 0.3)
         assert stage.entries(size).shape == (size, 6)
         assert 0 <= indices.min() and indices.max() < size
         torch.testing.assert_close(quantised_features, stage.values(indices, size), atol=1e-5, rtol=1e-5)
@@ -115,9 +115,31 @@ def test_a_bottleneck_gives_what_its_indices_say_and_passes_gradients_on(kind):
         assert x.grad.abs().sum() > 0
 
 
+def test_entries_that_cost_less_are_chosen_more_often():
+    torch.manual_seed(0)
+    stage = Codebooks({32}, 4)
+    with torch.no_grad():
+        stage.bits(32).copy_(torch.linspace(1, 12, 32))
+    x = torch.randn(1, 4, 40, 40)
+    distances = (x.permute(0, 2, 3, 1)[..., None, :] - stage.entries(32)).square().sum(-1)
+    for slope in (0.0, 0.1, 1.0):
+        chosen = stage.indices(x, 32, slope)
+        expected = (distances + slope * stage.bits(32)).argmin(-1)
+        assert (chosen == expected).float().mean() > 0.999  # but for ties within rounding
+    assert stage.bits(32)[chosen].mean() < stage.bits(32)[stage.indices(x, 32, 0.0)].mean() - 2
+
+
+def test_training_learns_what_entries_cost():
+    stage = Codebooks({32}, 4).train()
+    x = stage.entries(32)[:1].detach().view(1, 4, 1, 1).expand(1, 4, 5, 5)
+    for _ in range(400):
+        stage(x, 32, 0.0)
+    assert stage.bits(32)[0] < 0.1 and stage.bits(32)[1:].min() > 10
+
+
 def test_implicit_codebooks_have_the_sizes_of_the_others():
     assert all(np.prod(levels) == size for size, levels in SCALAR_LEVELS.items())
-    assert {size for rate in RATES for size in rate} - {1} == set(SCALAR_LEVELS)
+    assert {rate.size(stage) for rate in RATES for stage in STAGES} - {1} == set(SCALAR_LEVELS)
 
 
 @pytest.mark.parametrize("finite_scalar", [False, True])
