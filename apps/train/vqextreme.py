@@ -41,6 +41,7 @@ USUAL = VqExtremeConfig()
 SAVE_EVERY = 600  # seconds between checkpoints, each validated and kept as a snapshot
 STRUCTURE, SAMPLES, FEATURES, MEETING = 4.0, 30.0, 1.0, 0.001  # what each part of the loss weighs
 ADVERSARY = 0.02
+STEERING = 0.05  # of the logarithm of a rate's excess, that what a bit is worth follows at each step
 PART = 128  # pixels on a side of what classifier and discriminator see of each crop
 
 FeatureDistance = Callable[[Tensor, Tensor], Tensor]
@@ -99,7 +100,8 @@ def optimisers_of(model: VqExtremeModel, schedule: Schedule) -> MuonAndAdam:
 
 @torch.no_grad()
 def validate(model: VqExtremeModel, photos: list[Tensor], metrics: tuple[str, ...]) -> list[list[float]]:
-    """Means of metrics over photos, which are cut to whole cells, at each of the rates."""
+    """Means over photos, which are cut to whole cells, at each of the rates: bits per pixel, without contexts, and
+    metrics."""
     model.eval()
     results = []
     for number in range(len(RATES)):
@@ -107,10 +109,10 @@ def validate(model: VqExtremeModel, photos: list[Tensor], metrics: tuple[str, ..
         for photo in photos:
             height, width = (s // CELL * CELL for s in photo.shape[1:])
             image = photo[None, :, :height, :width].float() / 255
-            decoded = model(image.contiguous(memory_format=torch.channels_last), number)[0]
+            decoded, _, rate = model(image.contiguous(memory_format=torch.channels_last), number)
             pixels = (decoded[0].clamp(0, 1) * 255).round().byte()
             pair = [x.permute(1, 2, 0).numpy() for x in (photo[:, :height, :width], pixels)]
-            rows.append([METRICS[m].compute(*pair) for m in metrics])
+            rows.append([rate, *(METRICS[m].compute(*pair) for m in metrics)])
         results.append([float(np.mean([v for v in column if v is not None])) for column in zip(*rows, strict=True)])
     model.train()
     return results
@@ -152,7 +154,8 @@ class Run:
                features: FeatureDistance | None) -> float:
         """One step on a batch at one of the rates, with all learning rates scaled; gives the distortion."""
         with torch.autocast("cpu", torch.bfloat16):
-            decoded, meeting = self.model(images, number)
+            decoded, meeting, bits_per_pixel = self.model(images, number)
+        self._steer(number, bits_per_pixel)
         decoded = decoded.float()
         places = [slice(o, o + PART) for o in self.random.choices(range(images.shape[2] - PART + 1), k=2)]
         part = (slice(None), slice(None), *places)
@@ -172,6 +175,12 @@ class Run:
         self.step += 1
         average_into(self.averaged, self.model, min(0.999, (1 + self.step) / (10 + self.step)))
         return float(cost.detach())
+
+    @torch.no_grad()
+    def _steer(self, number: int, bits_per_pixel: float) -> None:
+        """Makes bits dearer or cheaper at a rate, so that it comes to what it should be."""
+        excess = math.log(max(bits_per_pixel, 1e-3) / RATES[number].bits_per_pixel)
+        self.model.slopes[number] *= math.exp(STEERING * max(min(excess, 1.0), -1.0))
 
     def _teach_discriminator(self, images: Tensor, decoded: Tensor) -> None:
         with torch.autocast("cpu", torch.bfloat16):

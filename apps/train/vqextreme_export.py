@@ -11,7 +11,7 @@ from torch import Tensor
 from fewbits.apps.train.hyperprior import SIZES, VALIDATION_EVERY, load_photos
 from fewbits.apps.train.vqextreme import VALIDATED, validate
 from fewbits.apps.train.vqextreme_start import SIDES, clustered, images_of
-from fewbits.codecs.image.vqextreme.config import CELL, RATES, VqExtremeConfig
+from fewbits.codecs.image.vqextreme.config import CELL, RATES, STAGES, VqExtremeConfig
 from fewbits.codecs.image.vqextreme.index_coder import NEAR, CellIndices, RateTables, StageTables
 from fewbits.codecs.image.vqextreme.model import VqExtremeModel, rate_weights
 from fewbits.codecs.image.vqextreme.weights import Weights, save_weights
@@ -21,6 +21,8 @@ GROUPS = 12  # of similar coarse entries
 TABLES = {"coarse": 24, "fine": 32, "detail": 16}  # that the contexts of a stage share
 PRIOR_WEIGHT = 64.0  # how many observations the shares over all contexts are worth
 ITERATIONS = 10
+CALIBRATED_EVERY = 8  # every 8th photo in its full size decides what a bit is worth
+CALIBRATIONS = 6
 COUNTED_EVERY = 2  # every second photo, of all sizes together, is counted for the tables
 
 
@@ -39,14 +41,38 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
     training, validation = load_photos(data)
     tables = []
     for number in range(len(RATES)):
+        calibrate(model, number, training[:: len(SIZES) * CALIBRATED_EVERY])
         tables.append(rate_tables(model, number, coded(model, training[number % 2 :: COUNTED_EVERY], number)))
-        report(f"tables of rate {number}")
+        report(f"tables of rate {number}, where a bit is worth {model.slope(number):.1f}")
     weights.parent.mkdir(parents=True, exist_ok=True)
     save_weights(weights, model, tables, {"date": f"{date.today()}", "steps": str(state["step"])})
     report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
     large = [photo for photo in validation if min(photo.shape[1:]) > 160]  # as MS-SSIM needs
     text = _card(weights.stem, state, len(training) // len(SIZES), validate(model, large, VALIDATED))
     weights.with_suffix(".md").write_text(text)
+
+
+@torch.inference_mode()
+def calibrate(model: VqExtremeModel, number: int, photos: list[Tensor]) -> None:
+    """Sets what a bit is worth at a rate, so that whole photos, uint8 (3, H, W), take as many as they should.
+
+    Training steers the same on crops, whose rates differ a little.
+    """
+    rate, coder = RATES[number], Weights(b"", model, [])
+    features = [model.analysis(image, rate_weights(number, image), SIDES, model.config.dimensions)
+                for image in images_of(photos)]
+    pixels = CELL**2 * sum(coarse[0, 0].numel() for _, coarse in features)
+    for _ in range(CALIBRATIONS):
+        pictures = [coder.indices(*pair, number) for pair in features]
+        bits = sum(_entropy(np.concatenate([getattr(p, stage).ravel() for p in pictures])) for stage in STAGES)
+        # bits fall with a power of about 0.6 of what they are worth
+        model.get_buffer("slopes")[number] *= max(min((bits / pixels / rate.bits_per_pixel) ** 1.5, 4.0), 0.25)
+
+
+def _entropy(indices: np.ndarray) -> float:
+    """Bits of all indices by how often each occurs."""
+    counts = np.bincount(indices)
+    return float(-(counts * np.log2(np.maximum(counts, 1) / indices.size)).sum())
 
 
 def coded(model: VqExtremeModel, photos: list[Tensor], number: int) -> Iterator[CellIndices]:
@@ -110,8 +136,9 @@ def _smoothed(counts: np.ndarray, overall: np.ndarray) -> np.ndarray:
 
 
 def _card(name: str, state: dict, photos: int, points: list[list[float]]) -> str:
-    rows = "\n".join(f"| {number} | {' / '.join(map(str, rate[:3]))} | {psnr:.2f} | {similarity:.4f} | {gmsd:.4f} |"
-                     for number, (rate, (psnr, similarity, gmsd)) in enumerate(zip(RATES, points, strict=True)))
+    rows = "\n".join(f"| {number} | {' / '.join(map(str, rate[:3]))} | {bits:.4f} | {psnr:.2f} | {similarity:.4f} "
+                     f"| {gmsd:.4f} |"
+                     for number, (rate, (bits, psnr, similarity, gmsd)) in enumerate(zip(RATES, points, strict=True)))
     return f"""# {name}.safetensors
 
 Weights of the image codec `vqextreme`, made by `fewbits train vqextreme`.
@@ -124,7 +151,7 @@ Weights of the image codec `vqextreme`, made by `fewbits train vqextreme`.
 
 On the validation photos:
 
-| rate | entries (coarse / fine / detail) | psnr | ms_ssim | gmsd |
-|---|---|---|---|---|
+| rate | entries (coarse / fine / detail) | bits per pixel, without contexts | psnr | ms_ssim | gmsd |
+|---|---|---|---|---|---|
 {rows}
 """

@@ -106,8 +106,9 @@ def test_a_bottleneck_gives_what_its_indices_say_and_passes_gradients_on(kind):
     stage = kind({32, 256}, 6).eval()
     x = torch.randn(2, 6, 3, 5, requires_grad=True)
     for size in (32, 256):
-        quantised_features, _ = stage(x, size, 0.3)
+        quantised_features, _, bits = stage(x, size, 0.3)
         indices = stage.indices(x, size, 0.3)
+        assert bits == pytest.approx(np.log2(size))
         assert stage.entries(size).shape == (size, 6)
         assert 0 <= indices.min() and indices.max() < size
         torch.testing.assert_close(quantised_features, stage.values(indices, size), atol=1e-5, rtol=1e-5)
@@ -149,8 +150,9 @@ def test_a_model_codes_at_every_rate(finite_scalar):
     model = VqExtremeModel(config)
     image = torch.rand(2, 3, 64, 96)
     for number in range(len(RATES)):
-        decoded, meeting = model(image, number)
+        decoded, meeting, bits_per_pixel = model(image, number)
         assert decoded.shape == image.shape and meeting.shape == (2,)
+        assert 0.03 < bits_per_pixel < 0.1
     assert rate_weights(1, image).tolist() == [[0, 1, 0, 0, 0]]
 
 

@@ -19,21 +19,21 @@ class Rate(NamedTuple):
 
     Attributes:
         coarse, fine, detail: how many entries the codebook of each stage has; 1 where a stage is left out.
-        slope: what a bit is worth, in squared distance of features, when an entry is chosen.
+        bits_per_pixel: that training aims at, on its own photos.
     """
 
     coarse: int
     fine: int
     detail: int
-    slope: float
+    bits_per_pixel: float
 
     def size(self, stage: str) -> int:
         """Entries of one of the `STAGES`."""
         return int(getattr(self, stage))
 
 
-RATES = (Rate(512, 256, 1, 60.0), Rate(1024, 1024, 1, 45.0), Rate(1024, 1024, 32, 24.0), Rate(1024, 1024, 256, 14.0),
-         Rate(1024, 1024, 256, 7.0))
+RATES = (Rate(512, 256, 1, 0.021), Rate(1024, 1024, 1, 0.030), Rate(1024, 1024, 32, 0.041),
+         Rate(1024, 1024, 256, 0.054), Rate(1024, 1024, 256, 0.067))
 """From the smallest file to the largest."""
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewbits.codecs.image.hyperprior.transforms import LappedAnalysis, LappedSynthesis, ResidualBlock, Sides
-from fewbits.codecs.image.vqextreme.config import COEFFICIENTS, RATES, STAGES, VqExtremeConfig
+from fewbits.codecs.image.vqextreme.config import CELL, COEFFICIENTS, FINE, RATES, STAGES, VqExtremeConfig
 from fewbits.codecs.image.vqextreme.quantiser import Bottleneck, Codebooks, FiniteScalars
 
 UNIT = 64.0  # of the coefficients, on the 0..255 scale, so that features are about 1
@@ -113,6 +113,7 @@ class VqExtremeModel(nn.Module):
         kind: type[Codebooks] | type[FiniteScalars] = FiniteScalars if config.finite_scalar else Codebooks
         self.stages = nn.ModuleDict({
             stage: kind({rate.size(stage) for rate in RATES} - {1}, config.dimensions) for stage in STAGES})
+        self.register_buffer("slopes", torch.full((len(RATES),), 40.0))
 
     def stage(self, name: str) -> Bottleneck:
         """That of one of the `STAGES`."""
@@ -120,23 +121,27 @@ class VqExtremeModel(nn.Module):
         assert isinstance(bottleneck, Bottleneck)
         return bottleneck
 
-    def forward(self, image: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Reconstruction (N, 3, H, W) in about [0, 1], and what the bottleneck adds to a loss (N,).
+    def slope(self, number: int) -> float:
+        """What a bit is worth at one of the rates, in squared distance of features, when an entry is chosen."""
+        return float(self.get_buffer("slopes")[number])
+
+    def forward(self, image: Tensor, number: int) -> tuple[Tensor, Tensor, float]:
+        """Reconstruction (N, 3, H, W) in about [0, 1], what the bottleneck adds to a loss (N,), and bits per pixel.
 
         Args:
             image: (N, 3, H, W) in [0, 1], H and W multiples of 32.
             number: which of the `RATES`.
         """
-        rate, weights, sides = RATES[number], rate_weights(number, image), (True,) * 4
+        rate, slope, weights, sides = RATES[number], self.slope(number), rate_weights(number, image), (True,) * 4
         fine, coarse = self.analysis(image, weights, sides, self.config.dimensions)
         with torch.autocast(image.device.type, enabled=False):
-            coarse, meeting = self.stage("coarse")(coarse, rate.coarse, rate.slope)
+            coarse, meeting, bits = self.stage("coarse")(coarse, rate.coarse, slope)
             decoded = self.prediction(coarse, weights)
             for name in STAGES[1:]:
                 if rate.size(name) > 1:
-                    part, apart = self.stage(name)(fine - decoded, rate.size(name), rate.slope)
-                    decoded, meeting = decoded + part, meeting + apart
-        return self.synthesis(decoded, weights, sides), meeting
+                    part, apart, more = self.stage(name)(fine - decoded, rate.size(name), slope)
+                    decoded, meeting, bits = decoded + part, meeting + apart, bits + FINE**2 * more
+        return self.synthesis(decoded, weights, sides), meeting, bits / CELL**2
 
 
 def rate_weights(number: int, like: Tensor) -> Tensor:

@@ -29,11 +29,12 @@ class Bottleneck(nn.Module):
         """All that can come out, in the order of their indices: (K, D)."""
 
     @abstractmethod
-    def forward(self, x: Tensor, size: int, slope: float) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, size: int, slope: float) -> tuple[Tensor, Tensor, float]:
         """Quantises (N, D, h, w), with straight-through gradients; arguments as of `indices`.
 
         Returns:
-            The quantised features, and what training adds to its loss so that both sides meet (N,).
+            The quantised features, what training adds to its loss so that both sides meet (N,), and the bits of an
+            index, on average.
         """
 
     @abstractmethod
@@ -77,13 +78,14 @@ class Codebooks(Bottleneck):
         chosen = vq.nearest(F.pad(rows.reshape(-1, rows.shape[3]), (0, 1), value=1.0), priced)
         return chosen.view(rows.shape[:3])
 
-    def forward(self, x: Tensor, size: int, slope: float) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, size: int, slope: float) -> tuple[Tensor, Tensor, float]:
         indices = self.indices(x, size, slope)
         if self.training:
             self._count(indices, size)
         chosen = self.values(indices, size)
         towards = (chosen - x.detach()).square() + self.COMMITMENT * (x - chosen.detach()).square()
-        return x + (chosen - x).detach(), towards.sum(1).mean([1, 2])
+        bits = float(self.bits(size)[indices].mean())
+        return x + (chosen - x).detach(), towards.sum(1).mean([1, 2]), bits
 
     @torch.no_grad()
     def _count(self, indices: Tensor, size: int) -> None:
@@ -116,12 +118,12 @@ class FiniteScalars(Bottleneck):
             result = result * levels + _level(bounded[..., number], levels).long()
         return result
 
-    def forward(self, x: Tensor, size: int, slope: float) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, size: int, slope: float) -> tuple[Tensor, Tensor, float]:
         bounded = self._bounded(x, size)
         levels = torch.tensor(SCALAR_LEVELS[size], dtype=bounded.dtype, device=x.device)
         on_level = _level(bounded, levels) * 2 / (levels - 1) - 1
         quantised = self.out[str(size)](bounded + (on_level - bounded).detach())
-        return quantised.permute(0, 3, 1, 2), x.new_zeros(len(x))
+        return quantised.permute(0, 3, 1, 2), x.new_zeros(len(x)), math.log2(size)
 
 
 def _levels(count: int) -> Tensor:

@@ -17,7 +17,7 @@ from fewbits.codecs.model_weights import arrays_of, load_floats, stored, tables_
 from fewbits.codecs.weights import identity_of
 from fewbits.errors import WeightsError
 
-FLOAT_PARTS = ("analysis.", "prediction.", "synthesis.", "stages.")
+FLOAT_PARTS = ("analysis.", "prediction.", "synthesis.", "stages.", "slopes")
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Weights:
     def indices(self, fine: Tensor, coarse: Tensor, number: int) -> CellIndices:
         """Quantises features (1, D, 2 rows, 2 columns) and (1, D, rows, columns) at one of the rates."""
         rate, model = RATES[number], self.model
-        chosen = model.stage("coarse").indices(coarse, rate.coarse, rate.slope)
+        chosen = model.stage("coarse").indices(coarse, rate.coarse, model.slope(number))
         found = CellIndices.blank(*chosen.shape[1:])
         found.coarse[:] = chosen[0].numpy()
         left = fine - self._predicted(chosen, number)
         for name, size, target in (("fine", rate.fine, found.fine), ("detail", rate.detail, found.detail)):
             if size > 1:
                 stage = model.stage(name)
-                chosen = stage.indices(left, size, rate.slope)
+                chosen = stage.indices(left, size, model.slope(number))
                 target[:] = _by_cell(chosen[0].numpy())
                 left = left - stage.values(chosen, size)
         return found
