@@ -78,6 +78,14 @@ def test_nothing_survives_in_a_single_section(stream, tmp_path):
     assert harmed.stream.read_bytes() != stream.read_bytes()
 
 
+def test_what_is_lost_can_be_guessed(tmp_path):
+    done = coding.compress(samples.path(samples.TOWER), "vqextreme", Target(quality=75), tmp_path)
+    blank, guessed = (coding.harm(done.stream, "erase", 0.2, 0, tmp_path, guess=guess) for guess in (False, True))
+    assert dict(blank.facts)["damaged sections"] == "1 of 5"
+    assert dict(guessed.facts)["damaged sections"] == "1 of 5, what they held is guessed"
+    assert float(dict(guessed.facts)["MS-SSIM"]) > float(dict(blank.facts)["MS-SSIM"])
+
+
 def test_codecs_are_compared_at_one_size(hyperprior_weights, tmp_path):
     names, chosen, size = contest.choices(samples.path(samples.TOWER))
     assert {"hyperprior", "jpeg", "png"} <= set(names)

@@ -71,3 +71,16 @@ def test_the_beginning_of_a_file_is_shown_where_that_is_asked_for(smooth_picture
     assert done.stderr == ("fewbits: cut.fwb: 2 of 5 sections are damaged or missing, and 1 more cannot be shown "
                            "without them; levels shown: 2.\n")
     assert np.array_equal(Image.open(tmp_path / "cut.png").pixels, files.decode(data, levels=2).image.pixels)
+
+
+def test_what_is_lost_is_guessed_where_the_codec_can(run, smooth_png: Path, tmp_path: Path) -> None:
+    photo = Image(Image.open(smooth_png).pixels.repeat(4, 0).repeat(4, 1)[:200, :300])
+    data = files.encode(photo, "vqextreme").data
+    cut = data[: files.info(data)["sections"][-1]["offset"]]  # without the last of five chunks
+    (tmp_path / "cut.fwb").write_bytes(cut)
+    result = run("decode", "cut.fwb", "--conceal")
+    assert result.exit_code == 0
+    assert "1 of 5 sections are damaged; what they held is guessed." in result.stderr
+    assert np.array_equal(Image.open(tmp_path / "cut.png").pixels, files.decode(cut, conceal=True).image.pixels)
+    assert run("encode", "smooth.png").exit_code == 0
+    assert "cannot guess" in sentence(run("decode", "smooth.fwb", "--conceal", "-y"), InputError)
