@@ -132,7 +132,7 @@ def save_slowly(path):
     print("busy", flush=True)
     time.sleep(60)
 
-files.decode = lambda *a, **k: SimpleNamespace(media=SimpleNamespace(save=save_slowly), damaged=[], sections=1)
+files.decode = lambda *a, **k: files.Decoded(SimpleNamespace(save=save_slowly), [], 1)
 main()
 """
 
