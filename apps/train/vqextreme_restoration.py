@@ -98,8 +98,8 @@ def code_lengths(network: RestorationNetwork, model: VqExtremeModel, windows: li
     queries = network(entries, there.float())[there].float()
     coarse = torch.from_numpy(np.stack([w.coarse for w in windows])).long()[there]
     fine = torch.from_numpy(np.stack([w.fine for w in windows])).long()[there]
-    guessed = scores(queries[:, 0], model.stage("coarse").entries(rate.coarse))
-    places = scores(queries[:, 1:], model.stage("fine").entries(rate.fine))
+    guessed = scores(queries[:, 0], model.stage("coarse"), rate.coarse)
+    places = scores(queries[:, 1:], model.stage("fine"), rate.fine)
     right = float((guessed.argmax(1) == coarse).float().mean())
     bits = 1 / np.log(2)
     return (F.cross_entropy(guessed, coarse) * bits, F.cross_entropy(places.flatten(0, 1), fine.flatten()) * bits,

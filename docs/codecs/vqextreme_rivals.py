@@ -61,14 +61,14 @@ def main(folder: Path) -> None:
             own = [8 * len(data) / pixels, *measured(source, files.decode(data).image.rgb())]
             rows.setdefault((number, "vqextreme"), []).append(own)
             for name, reduced in rivals.items():
-                best: list[float] = []
+                found = []
                 for coded, picture in reduced:
                     quality = highest_within(lambda q, coded=coded: len(coded(q)), len(data), 0, 100)
                     if quality is not None:
-                        found = [8 * len(coded(quality)) / pixels, *measured(source, picture(quality))]
-                        best = max(best, found, key=lambda row: row[2] if row else 0)
-                if best:
-                    rows.setdefault((number, name), []).append(best)
+                        found.append((8 * len(coded(quality)) / pixels, picture(quality)))
+                if found:
+                    rate, decoded = max(found, key=lambda one: METRICS["ms_ssim"].compute(source, one[1]) or 0)
+                    rows.setdefault((number, name), []).append([rate, *measured(source, decoded)])
         print(path.name, file=sys.stderr)
     print(f"| rate | codec | photos | bits per pixel | {' | '.join(SHOWN)} |")
     print("|---" * (4 + len(SHOWN)) + "|")

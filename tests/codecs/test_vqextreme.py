@@ -177,7 +177,7 @@ def test_any_size_and_layout_comes_back(smooth, size, channels):
 
 
 def test_samples_of_16_bits_are_rounded_with_a_notice(smooth):
-    pixels = smooth(40, 40).astype(np.uint16) * 257
+    pixels = smooth(40, 40, 1).astype(np.uint16) * 257
     encoded = files.encode(Image(pixels), "vqextreme")
     assert "rounded" in encoded.notices[0]
     assert files.decode(encoded.data).image.pixels.dtype == np.uint16

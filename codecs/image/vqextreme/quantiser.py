@@ -29,6 +29,10 @@ class Bottleneck(nn.Module):
         """All that can come out, in the order of their indices: (K, D)."""
 
     @abstractmethod
+    def bits(self, size: int) -> Tensor:
+        """What each entry costs, from how often it is used, whatever the context: (K,)."""
+
+    @abstractmethod
     def forward(self, x: Tensor, size: int, slope: float) -> tuple[Tensor, Tensor, float]:
         """Quantises (N, D, h, w), with straight-through gradients; arguments as of `indices`.
 
@@ -67,7 +71,6 @@ class Codebooks(Bottleneck):
         return self.codebooks[str(size)]
 
     def bits(self, size: int) -> Tensor:
-        """What each entry costs, from how often it is used, whatever the context: (K,)."""
         return self.get_buffer(f"bits_{size}")
 
     def indices(self, x: Tensor, size: int, slope: float) -> Tensor:
@@ -107,6 +110,9 @@ class FiniteScalars(Bottleneck):
     def entries(self, size: int) -> Tensor:
         axes = [_levels(n) for n in SCALAR_LEVELS[size]]
         return self.out[str(size)](torch.cartesian_prod(*axes).to(self.out[str(size)].weight))
+
+    def bits(self, size: int) -> Tensor:
+        return torch.full((size,), math.log2(size))  # whatever their use
 
     def _bounded(self, x: Tensor, size: int) -> Tensor:
         return torch.tanh(self.into[str(size)](x.float().permute(0, 2, 3, 1)))

@@ -6,6 +6,7 @@ Generative Image Transformer" (H. Chang et al., CVPR 2022), but nothing is drawn
 since it is to look like what was lost.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from fewbits.codecs.image.tiles import tiles
 from fewbits.codecs.image.vqextreme.config import FINE, Rate
 from fewbits.codecs.image.vqextreme.index_coder import CellIndices
 from fewbits.codecs.image.vqextreme.model import VqExtremeModel
+from fewbits.codecs.image.vqextreme.quantiser import Bottleneck
 from fewbits.codecs.stored_config import StoredConfig
 
 PLACES = FINE * FINE
@@ -69,18 +71,23 @@ class RestorationNetwork(nn.Module):
         return self.out(x).view(batch, height, width, 1 + PLACES, -1)
 
 
-def scores(queries: Tensor, entries: Tensor) -> Tensor:
-    """Unnormalised log-probabilities of entries: nearness to the queries, sharpened by their factor.
+def scores(queries: Tensor, stage: Bottleneck, size: int) -> Tensor:
+    """Unnormalised log-probabilities of entries: how usual they are, and how near to the queries.
 
     Args:
-        queries: (..., D + 1), the last number being the logarithm of the factor.
-        entries: (K, D).
+        queries: (..., D + 1), the last number being the logarithm of how much nearness counts.
 
     Returns:
         (..., K)
     """
-    near = queries[..., :-1] @ entries.T - entries.square().sum(1) / 2
-    return near * queries[..., -1:].clamp(-6, 6).exp()
+    entries = stage.entries(size) / unit_of(stage, size)
+    near = (queries[..., :-1] @ entries.T - entries.square().sum(1) / 2) / entries.shape[1]
+    return near * queries[..., -1:].clamp(-6, 6).exp() - math.log(2) * stage.bits(size)
+
+
+def unit_of(stage: Bottleneck, size: int) -> Tensor:
+    """The root mean square of what entries are made of: scalar."""
+    return stage.entries(size).square().mean().sqrt()
 
 
 @dataclass(frozen=True)
@@ -100,16 +107,18 @@ class Restoration:
                 continue
             queries = self.network(entries[:, down.outer, across.outer], flags[:, down.outer, across.outer])
             queries, here = queries[0, down.inner, across.inner], lost[down.core, across.core]
-            coarse, fine = self.model.stage("coarse").entries(rate.coarse), self.model.stage("fine").entries(rate.fine)
-            indices.coarse[down.core, across.core][here] = scores(queries[here][:, 0], coarse).argmax(1).numpy()
-            indices.fine[down.core, across.core][here] = scores(queries[here][:, 1:], fine).argmax(2).numpy()
+            coarse = scores(queries[here][:, 0], self.model.stage("coarse"), rate.coarse)
+            fine = scores(queries[here][:, 1:], self.model.stage("fine"), rate.fine)
+            indices.coarse[down.core, across.core][here] = coarse.argmax(1).numpy()
+            indices.fine[down.core, across.core][here] = fine.argmax(2).numpy()
         if rate.detail > 1:
             indices.detail[lost] = int(self.model.stage("detail").entries(rate.detail).square().sum(1).argmin())
 
 
 def known_entries(model: VqExtremeModel, indices: CellIndices, lost: np.ndarray, rate: Rate) -> Tensor:
     """What `RestorationNetwork` sees of a picture: (1, rows, columns, 5 D)."""
-    parts = [model.stage("coarse").values(from_numpy(indices.coarse).long()[None], rate.coarse)]
-    parts += [model.stage("fine").values(from_numpy(indices.fine[..., place]).long()[None], rate.fine)
+    coarse, fine = model.stage("coarse"), model.stage("fine")
+    parts = [coarse.values(from_numpy(indices.coarse).long()[None], rate.coarse) / unit_of(coarse, rate.coarse)]
+    parts += [fine.values(from_numpy(indices.fine[..., place]).long()[None], rate.fine) / unit_of(fine, rate.fine)
               for place in range(PLACES)]
     return (torch.cat(parts, 1) * from_numpy(~lost)[None, None]).permute(0, 2, 3, 1)
