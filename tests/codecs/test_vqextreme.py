@@ -228,7 +228,7 @@ def test_a_lost_chunk_is_grey_or_guessed(photo):
     blank, guessed = files.decode(broken, allow_damage=True), files.decode(broken, conceal=True)
     assert blank.damaged == guessed.damaged == [2]
     assert guessed.concealed and not blank.concealed
-    assert psnr(guessed.image.pixels, large) > psnr(blank.image.pixels, large) + 3
+    assert psnr(guessed.image.pixels, large) > psnr(blank.image.pixels, large) + 1
     assert psnr(guessed.image.pixels, whole.pixels) > 20
 
 

@@ -112,7 +112,8 @@ def test_effort_reaches_the_codec(films, film_codec, monkeypatch):
     monkeypatch.setattr(files, "encode", lambda media, codec, target, progress, audio: efforts.append(
         (target.effort, media.count)) or whole(media, codec, target, audio=audio))
     monkeypatch.setattr("fewbits.codecs.registry.describe", lambda: [
-        {"name": film_codec, "kind": "video", "family": "", "lossless": False, "about": ""}])
+        {"name": film_codec, "kind": "video", "family": "", "lossless": False, "about": "", "takes_weights": False,
+         "tunable": False}])
     monkeypatch.setattr("fewbits.codecs.kinds.check_target", lambda target, kind: None)
     monkeypatch.setattr("fewbits.codecs.codec.Target.has_aim", False)
     result = evaluate([films / "a.mkv"], [f"{film_codec}@50"], 3, ["psnr"])

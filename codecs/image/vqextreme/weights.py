@@ -14,6 +14,7 @@ from fewbits.codecs.image.vqextreme.index_coder import CellIndices, RateTables, 
 from fewbits.codecs.image.vqextreme.model import VqExtremeModel, rate_weights
 from fewbits.codecs.image.vqextreme.restoration import Restoration, RestorationConfig, RestorationNetwork
 from fewbits.codecs.model_weights import arrays_of, load_floats, stored, tables_of
+from fewbits.codecs.randomness import own_randomness
 from fewbits.codecs.weights import identity_of
 from fewbits.errors import WeightsError
 
@@ -94,6 +95,7 @@ def save_weights(path: Path, model: VqExtremeModel, tables: list[RateTables], no
     save_file(tensors, path, metadata=model.config.to_metadata() | notes)
 
 
+@own_randomness()
 def load_weights(path: Path, device: str) -> Weights:
     """Reads a weights file. Raises `WeightsError` if it is missing or is not one."""
     identity = identity_of(path)
@@ -140,6 +142,7 @@ def save_restoration(path: Path, network: RestorationNetwork, belongs_to: bytes,
     save_file({name: value.half().contiguous() for name, value in network.state_dict().items()}, path, metadata)
 
 
+@own_randomness()
 def load_restoration(path: Path, weights: Weights) -> Restoration:
     """Raises `WeightsError` if the file is missing, holds something else, or was trained for other weights."""
     identity_of(path)
