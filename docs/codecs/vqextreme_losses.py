@@ -14,7 +14,7 @@ from fewbits.codecs.image.vqextreme.config import RATES
 from fewbits.codecs.media import Image
 from fewbits.eval.metrics import METRICS
 
-SHOWN = ("ms_ssim", "gmsd", "features")
+SHOWN = ("ms_ssim", "features")
 
 
 def without_section(data: bytes, number: int) -> bytes:
