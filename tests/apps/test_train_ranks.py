@@ -49,6 +49,7 @@ def results(photos: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) 
     return found | {"end": {"said": said[0].read_text(), "code": code}}
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_what_one_process_learns_from_the_joint_batches(results) -> None:
     alone, first, second = (results[name]["first"] for name in ("alone", "rank-0", "rank-1"))
     assert len(first["losses"]) == len(second["losses"]) == len(alone["losses"]) == 4  # by the clock of rank 0
@@ -59,6 +60,7 @@ def test_two_ranks_learn_what_one_process_learns_from_the_joint_batches(results)
     assert (first["weights"] - alone["weights"]).norm() < 0.2 * moved  # Muon rounds to bfloat16 on its way
 
 
+@pytest.mark.slow
 def test_only_rank_0_writes_and_all_go_on_from_what_it_wrote(results) -> None:
     first, second = results["rank-0"], results["rank-1"]
     assert {"checkpoint.pt", "log"} < set(first["files"]) and second["files"] == []
@@ -69,17 +71,20 @@ def test_only_rank_0_writes_and_all_go_on_from_what_it_wrote(results) -> None:
     assert len({total for totals in drawn for total in totals}) == 16  # no crops twice
 
 
+@pytest.mark.slow
 def test_codebooks_and_multipliers_see_the_joint_batch(results) -> None:
     for name, value in results["alone"]["codebooks"].items():
         for rank in ("rank-0", "rank-1"):
             torch.testing.assert_close(results[rank]["codebooks"][name], value, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_circuits_do_not_depend_on_how_many_count(results) -> None:
     assert results["rank-0"]["circuit"] == results["rank-1"]["circuit"]
     np.testing.assert_allclose(results["rank-0"]["circuit"], results["alone"]["circuit"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_left_alone_says_so(results) -> None:
     assert results["end"]["code"] == 1
     assert results["end"]["said"].strip().endswith("they go on from the last checkpoint.")

@@ -33,7 +33,7 @@ def photos(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("finite_scalar", [False, True])
+@pytest.mark.parametrize("finite_scalar", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_run_resumes_and_ends_in_weights_that_code_pictures_and_guess_lost_cells(photos, tmp_path, monkeypatch,
                                                                                   finite_scalar):
     monkeypatch.setattr(vqextreme_start, "LLOYD_ITERATIONS", 1)
