@@ -27,12 +27,12 @@ from torch.nn import functional as F
 
 from fewbits.apps.train.checkpoints import save_checkpoint
 from fewbits.apps.train.hyperprior import Schedule as Crops
-from fewbits.apps.train.hyperprior import load_photos, random_batch
+from fewbits.apps.train.hyperprior import cut, load_photos, random_batch
 from fewbits.apps.train.optimisation import MuonAndAdam, average_into, latest
 from fewbits.apps.train.ranks import agree, alike, by_first, diverge, of_first, rank
-from fewbits.apps.train.vqextreme_start import begin
+from fewbits.apps.train.vqextreme_start import begin, images_of
 from fewbits.codecs.codec import Progress, no_progress
-from fewbits.codecs.image.vqextreme.config import CELL, RATES, VqExtremeConfig
+from fewbits.codecs.image.vqextreme.config import RATES, VqExtremeConfig
 from fewbits.codecs.image.vqextreme.model import VqExtremeModel
 from fewbits.errors import InputError
 from fewbits.eval.metrics import METRICS
@@ -106,12 +106,10 @@ def validate(model: VqExtremeModel, photos: list[Tensor], metrics: tuple[str, ..
     results = []
     for number in range(len(RATES)):
         rows = []
-        for photo in photos:
-            height, width = (s // CELL * CELL for s in photo.shape[1:])
-            image = photo[None, :, :height, :width].float() / 255
-            decoded, _, rate = model(image.contiguous(memory_format=torch.channels_last), number)
+        for photo, image in zip(photos, images_of(photos), strict=True):
+            decoded, _, rate = model(image, number)
             pixels = (decoded[0].clamp(0, 1) * 255).round().byte()
-            pair = [x.permute(1, 2, 0).numpy() for x in (photo[:, :height, :width], pixels)]
+            pair = [x.permute(1, 2, 0).numpy() for x in (cut(photo), pixels)]
             rows.append([rate, *(METRICS[m].compute(*pair) for m in metrics)])
         results.append([float(np.mean([v for v in column if v is not None])) for column in zip(*rows, strict=True)])
     model.train()
@@ -123,9 +121,9 @@ class Run:
 
     def __init__(self, config: VqExtremeConfig, photos: list[Tensor], schedule: Schedule, seed: int) -> None:
         torch.manual_seed(seed)
-        self.random = random.Random(seed)
+        self.schedule, self.random = schedule, random.Random(seed)
         self.model = VqExtremeModel(config).to(memory_format=torch.channels_last)
-        begin(self.model, [photo for photo in photos[::4] if min(photo.shape[1:]) >= schedule.crop])
+        begin(self.model, photos[::4])
         alike(self.model)
         self.averaged = copy.deepcopy(self.model)
         self.optimisers = optimisers_of(self.model, schedule)
@@ -173,7 +171,7 @@ class Run:
         if adversary:
             self._teach_discriminator(images[part], decoded[part].detach())
         self.step += 1
-        average_into(self.averaged, self.model, min(0.999, (1 + self.step) / (10 + self.step)))
+        average_into(self.averaged, self.model, min(self.schedule.averaging, (1 + self.step) / (10 + self.step)))
         return float(cost.detach())
 
     @torch.no_grad()

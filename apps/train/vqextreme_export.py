@@ -10,7 +10,8 @@ from torch import Tensor
 
 from fewbits.apps.train.hyperprior import SIZES, VALIDATION_EVERY, load_photos
 from fewbits.apps.train.vqextreme import VALIDATED, validate
-from fewbits.apps.train.vqextreme_start import SIDES, clustered, images_of
+from fewbits.apps.train.vqextreme_start import clustered, images_of
+from fewbits.codecs.image.hyperprior.model import EVERY_SIDE
 from fewbits.codecs.image.vqextreme.config import CELL, RATES, STAGES, VqExtremeConfig
 from fewbits.codecs.image.vqextreme.index_coder import NEAR, CellIndices, RateTables, StageTables
 from fewbits.codecs.image.vqextreme.model import VqExtremeModel, rate_weights
@@ -59,7 +60,7 @@ def calibrate(model: VqExtremeModel, number: int, photos: list[Tensor]) -> None:
     Training steers the same on crops, whose rates differ a little.
     """
     rate, coder = RATES[number], Weights(b"", model, [])
-    features = [model.analysis(image, rate_weights(number, image), SIDES, model.config.dimensions)
+    features = [model.analysis(image, rate_weights(number, image), EVERY_SIDE, model.config.dimensions)
                 for image in images_of(photos)]
     pixels = CELL**2 * sum(coarse[0, 0].numel() for _, coarse in features)
     for _ in range(CALIBRATIONS):
@@ -80,7 +81,7 @@ def coded(model: VqExtremeModel, photos: list[Tensor], number: int) -> Iterator[
     coder = Weights(b"", model, [])
     with torch.inference_mode():
         for image in images_of([photo for photo in photos if min(photo.shape[1:]) >= CELL]):
-            features = model.analysis(image, rate_weights(number, image), SIDES, model.config.dimensions)
+            features = model.analysis(image, rate_weights(number, image), EVERY_SIDE, model.config.dimensions)
             yield coder.indices(*features, number)
 
 

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fewbits.codecs.image.vqextreme.config import CELL, RATES, STAGES
+from fewbits.apps.train.hyperprior import cut
+from fewbits.codecs.image.hyperprior.model import EVERY_SIDE
+from fewbits.codecs.image.vqextreme.config import RATES, STAGES
 from fewbits.codecs.image.vqextreme.model import UNIT, VqExtremeModel, rate_weights
 from fewbits.codecs.image.vqextreme.quantiser import Codebooks, FiniteScalars
 from fewbits.kernels import vq
 
-SIDES = (True,) * 4
 LLOYD_ITERATIONS = 12
 MOST_ROWS = 150_000  # that a codebook is made from
 
@@ -22,11 +23,11 @@ def begin(model: VqExtremeModel, photos: list[Tensor]) -> None:
     """Sets all that a new model knows from photos, uint8 (3, H, W)."""
     analysis, synthesis, prediction = model.analysis, model.synthesis, model.prediction
     width, dimensions = model.config.channels, model.config.dimensions
-    rows = [_joined(analysis.coefficients(x, SIDES) / UNIT) for x in images_of(photos)]
+    rows = [_joined(analysis.coefficients(x, EVERY_SIDE) / UNIT) for x in images_of(photos)]
     fine = _components(rows, width)
     _set(analysis.to_fine.linear, fine)
     _set(synthesis.to_outer.linear, fine.T)
-    grids = [analysis.to_fine(analysis.coefficients(x, SIDES) / UNIT) for x in images_of(photos)]
+    grids = [analysis.to_fine(analysis.coefficients(x, EVERY_SIDE) / UNIT) for x in images_of(photos)]
     coarse = _components([_joined(g[:, :, : g.shape[2] // 2 * 2, : g.shape[3] // 2 * 2]) for g in grids], width)
     _set(analysis.to_coarse.linear, coarse)
     _set(prediction.expansion.linear, coarse[:dimensions, : 4 * dimensions].T)
@@ -40,7 +41,7 @@ def begin_stages(model: VqExtremeModel, photos: list[Tensor]) -> None:
     weights = rate_weights(len(RATES) - 1, torch.zeros(0))
     fine, left = [], []
     for image in images_of(photos):
-        own_fine, own_coarse = model.analysis(image, weights, SIDES, model.config.dimensions)
+        own_fine, own_coarse = model.analysis(image, weights, EVERY_SIDE, model.config.dimensions)
         fine.append(own_fine)
         left.append(own_coarse)
     for name in STAGES:
@@ -92,8 +93,7 @@ def _components(rows: list[Tensor], count: int) -> Tensor:
 def images_of(photos: list[Tensor]) -> Iterator[Tensor]:
     """(1, 3, H, W) in [0, 1], cut to whole cells."""
     for photo in photos:
-        height, width = (s // CELL * CELL for s in photo.shape[1:])
-        yield (photo[None, :, :height, :width].float() / 255).contiguous(memory_format=torch.channels_last)
+        yield (cut(photo)[None].float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def _joined(x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fewbits.codecs.image.hyperprior.model import EVERY_SIDE
 from fewbits.codecs.image.hyperprior.transforms import LappedAnalysis, LappedSynthesis, ResidualBlock, Sides
 from fewbits.codecs.image.vqextreme.config import CELL, COEFFICIENTS, FINE, RATES, STAGES, VqExtremeConfig
 from fewbits.codecs.image.vqextreme.quantiser import Bottleneck, Codebooks, FiniteScalars
@@ -132,7 +133,7 @@ class VqExtremeModel(nn.Module):
             image: (N, 3, H, W) in [0, 1], H and W multiples of 32.
             number: which of the `RATES`.
         """
-        rate, slope, weights, sides = RATES[number], self.slope(number), rate_weights(number, image), (True,) * 4
+        rate, slope, weights, sides = RATES[number], self.slope(number), rate_weights(number, image), EVERY_SIDE
         fine, coarse = self.analysis(image, weights, sides, self.config.dimensions)
         with torch.autocast(image.device.type, enabled=False):
             coarse, meeting, bits = self.stage("coarse")(coarse, rate.coarse, slope)
