@@ -8,6 +8,8 @@ import pytest
 from PIL import Image as PillowImage
 
 from fewbits.apps import samples
+from fewbits.codecs import files
+from fewbits.errors import StreamError
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +40,24 @@ def rechecked() -> Callable[[bytes, int], bytes]:
         return header + zlib.crc32(section, zlib.crc32(bytes(4), zlib.crc32(header))).to_bytes(4, "little") + section
 
     return make
+
+
+@pytest.fixture
+def check_hostile_sections(rechecked) -> Callable[[bytes, tuple[int, ...]], None]:
+    """Changes a one-section file of a picture in many ways, each with the right checksum: `check_hostile_sections(data,
+    shape of the picture)`."""
+    def check(data: bytes, shape: tuple[int, ...]) -> None:
+        offset, generator = files.info(data)["sections"][0]["offset"], np.random.default_rng(0)
+        for _ in range(200):
+            mutated = bytearray(data)
+            mutated[generator.integers(offset, len(mutated))] ^= generator.integers(1, 256)
+            try:
+                decoded = files.decode(rechecked(bytes(mutated), offset)).image
+            except StreamError:
+                continue
+            assert decoded.pixels.shape == shape  # the coder consumed all of it: another valid stream
+
+    return check
 
 
 @pytest.fixture

@@ -278,17 +278,9 @@ def test_every_mutation_is_an_error(smooth):
             files.decode(bytes(mutated))
 
 
-def test_hostile_sections_with_right_checksums_are_safe(smooth, rechecked):
+def test_hostile_sections_with_right_checksums_are_safe(smooth, check_hostile_sections):
     encoded, expected = coded(smooth(24, 24))
-    offset = files.info(encoded.data)["sections"][0]["offset"]
-    for _ in range(200):
-        mutated = bytearray(encoded.data)
-        mutated[GENERATOR.integers(offset, len(mutated))] ^= GENERATOR.integers(1, 256)
-        try:
-            decoded = files.decode(rechecked(bytes(mutated), offset)).media
-        except StreamError:
-            continue
-        assert decoded.pixels.shape == expected.pixels.shape  # the coder consumed all of it: another valid stream
+    check_hostile_sections(encoded.data, expected.pixels.shape)
 
 
 def test_huge_claims_are_refused_before_memory_is_taken(smooth, rechecked):

@@ -15,7 +15,7 @@ from fewbits.codecs.image.mcq.codebooks import SLOPE, VectorResiduals
 from fewbits.codecs.latents import SCALES, UNIT, table_scales
 from fewbits.codecs.media import Image
 from fewbits.entropy.tables import SymbolTables, logistic_scale_tables, quantised
-from fewbits.errors import DamagedError, StreamError
+from fewbits.errors import DamagedError
 from fewbits.eval.metrics import psnr
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -192,15 +192,6 @@ def test_latents_do_not_depend_on_threads_libraries_or_the_processor(photo, tmp_
     assert elsewhere == hashlib.sha256(expected).hexdigest()
 
 
-def test_hostile_sections_with_right_checksums_are_safe(smooth, rechecked):
+def test_hostile_sections_with_right_checksums_are_safe(smooth, check_hostile_sections):
     encoded, expected = coded(smooth(24, 24), quality=60.0)
-    offset = files.info(encoded.data)["sections"][0]["offset"]
-    generator = np.random.default_rng(0)
-    for _ in range(200):
-        mutated = bytearray(encoded.data)
-        mutated[generator.integers(offset, len(mutated))] ^= generator.integers(1, 256)
-        try:
-            decoded = files.decode(rechecked(bytes(mutated), offset)).media
-        except StreamError:
-            continue
-        assert decoded.pixels.shape == expected.pixels.shape  # the coder consumed all of it: another valid stream
+    check_hostile_sections(encoded.data, expected.pixels.shape)

@@ -25,7 +25,7 @@ from fewbits.codecs.image.vqextreme.quantiser import SCALAR_LEVELS, Codebooks, F
 from fewbits.codecs.image.vqextreme.weights import by_place
 from fewbits.codecs.media import Image
 from fewbits.entropy.tables import SymbolTables, quantised
-from fewbits.errors import DamagedError, InputError, StreamError
+from fewbits.errors import DamagedError, InputError
 from fewbits.eval.metrics import METRICS, psnr
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -265,15 +265,6 @@ def test_golden_files_decode_as_when_they_were_made():
         assert np.abs(decoded - Image.open(path.with_suffix(".png")).pixels).max() <= 1
 
 
-def test_hostile_sections_with_right_checksums_are_safe(smooth, rechecked):
+def test_hostile_sections_with_right_checksums_are_safe(smooth, check_hostile_sections):
     encoded, expected = coded(smooth(100, 150), quality=100.0)
-    offset = files.info(encoded.data)["sections"][0]["offset"]
-    generator = np.random.default_rng(0)
-    for _ in range(200):
-        mutated = bytearray(encoded.data)
-        mutated[generator.integers(offset, len(mutated))] ^= generator.integers(1, 256)
-        try:
-            decoded = files.decode(rechecked(bytes(mutated), offset)).image
-        except StreamError:
-            continue
-        assert decoded.pixels.shape == expected.pixels.shape  # the coder consumed all of it: another valid stream
+    check_hostile_sections(encoded.data, expected.pixels.shape)
