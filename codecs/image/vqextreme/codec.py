@@ -69,18 +69,20 @@ class VqExtremeCodec(ConcealingCodec[Image]):
         sections, bits = picture.sections(number), picture.bits(number) + 8.0 * sum(map(len, alpha))
         return Stream({"rate": number}, sections + alpha, bits, tuple(notices))
 
+    @torch.inference_mode()
     def decode(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Image:
         """Decodes a picture; cells that are lost are grey, damaged opacity is opaque. See `Codec.decode`."""
         indices, lost = self.indices(stream, shape)
-        return self._picture(indices, lost, stream, shape, progress)
+        return self._picture(self.weights.features(indices, stream.settings["rate"], lost), stream, shape, progress)
 
+    @torch.inference_mode()
     def conceal(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Image:
-        """Decodes a picture, with the indices of lost cells guessed from those around; see `ConcealingCodec`."""
-        indices, lost = self.indices(stream, shape)
+        """Decodes a picture, with lost cells guessed from those around; see `ConcealingCodec`."""
+        (indices, lost), number, guess = self.indices(stream, shape), stream.settings["rate"], None
         if lost.any():
             progress(0.0, "guessing what is lost")
-            self.restoration.restore(indices, lost, RATES[stream.settings["rate"]])
-        return self._picture(indices, np.zeros_like(lost), stream, shape, progress)
+            guess = self.restoration.guess(indices, lost, RATES[number])
+        return self._picture(self.weights.features(indices, number, lost, guess), stream, shape, progress)
 
     def indices(self, stream: Stream, shape: dict[str, int]) -> tuple[CellIndices, np.ndarray]:
         """What is decoded before any float arithmetic, and so equal on every machine.
@@ -101,10 +103,7 @@ class VqExtremeCodec(ConcealingCodec[Image]):
         lost = {number for number in range(chunks) if stream.sections[number] is None}
         return indices, lost_cells(lost, rows, columns)
 
-    @torch.inference_mode()
-    def _picture(self, indices: CellIndices, blank: np.ndarray, stream: Stream, shape: dict[str, int],
-                 progress: Progress) -> Image:
-        features = self.weights.features(indices, stream.settings["rate"], blank)
+    def _picture(self, features: Tensor, stream: Stream, shape: dict[str, int], progress: Progress) -> Image:
         samples = blank_samples(shape)
         for rows, columns, pixels in _pixels(self.weights.model, features, stream.settings["rate"], progress):
             put(samples, pixels, rows * CELL, columns * CELL)

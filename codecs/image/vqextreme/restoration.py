@@ -2,8 +2,8 @@
 
 Every cell is a token. What is known of it comes in as the codebooks' entries, so that one network serves all rates,
 whose codebooks are clusters of one another; what comes out are scores of the entries. As in "MaskGIT: Masked
-Generative Image Transformer" (H. Chang et al., CVPR 2022), but nothing is drawn: what is likeliest stands in the gap,
-since it is to look like what was lost.
+Generative Image Transformer" (H. Chang et al., CVPR 2022), but no index is drawn: the mean of the entries, each as
+probable as the network says, stands in the gap, since it is to be near to what was lost.
 """
 
 import math
@@ -91,6 +91,19 @@ def unit_of(stage: Bottleneck, size: int) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Guess:
+    """What cells are expected to be; it counts where they are lost alone.
+
+    Attributes:
+        coarse: (1, D, rows, columns), features of the coarse stage.
+        finer: (1, D, 2 rows, 2 columns), what the finer ones add to those predicted from it.
+    """
+
+    coarse: Tensor
+    finer: Tensor
+
+
+@dataclass(frozen=True)
 class Restoration:
     """The trained network beside the codebooks that it was trained for."""
 
@@ -98,21 +111,24 @@ class Restoration:
     model: VqExtremeModel
 
     @torch.inference_mode()
-    def restore(self, indices: CellIndices, lost: np.ndarray, rate: Rate) -> None:
-        """Puts guesses into lost cells (rows, columns) bool; their detail stays at the entry nearest to nothing."""
-        entries = known_entries(self.model, indices, lost, rate)
-        flags = from_numpy(lost).float()[None]
-        for down, across in tiles(*lost.shape, WINDOW, MARGIN):
-            if not lost[down.core, across.core].any():
-                continue
-            queries = self.network(entries[:, down.outer, across.outer], flags[:, down.outer, across.outer])
-            queries, here = queries[0, down.inner, across.inner], lost[down.core, across.core]
-            coarse = scores(queries[here][:, 0], self.model.stage("coarse"), rate.coarse)
-            fine = scores(queries[here][:, 1:], self.model.stage("fine"), rate.fine)
-            indices.coarse[down.core, across.core][here] = coarse.argmax(1).numpy()
-            indices.fine[down.core, across.core][here] = fine.argmax(2).numpy()
-        if rate.detail > 1:
-            indices.detail[lost] = int(self.model.stage("detail").entries(rate.detail).square().sum(1).argmin())
+    def guess(self, indices: CellIndices, lost: np.ndarray, rate: Rate) -> Guess:
+        """What cells are expected to be, where they are lost: (rows, columns) bool."""
+        entries, flags = known_entries(self.model, indices, lost, rate), from_numpy(lost).float()[None]
+        rows, columns = lost.shape
+        expected = torch.zeros(rows, columns, 1 + PLACES, self.network.config.dimensions)
+        for down, across in tiles(rows, columns, WINDOW, MARGIN):
+            if lost[down.core, across.core].any():
+                queries = self.network(entries[:, down.outer, across.outer], flags[:, down.outer, across.outer])
+                queries, here = queries[0, down.inner, across.inner], expected[down.core, across.core]
+                here[:, :, 0] = self._mean(queries[:, :, 0], "coarse", rate)
+                here[:, :, 1:] = self._mean(queries[:, :, 1:], "fine", rate)
+        places = expected[:, :, 1:].unflatten(2, (FINE, FINE)).permute(4, 0, 2, 1, 3)
+        return Guess(expected[:, :, 0].permute(2, 0, 1)[None], places.reshape(1, -1, FINE * rows, FINE * columns))
+
+    def _mean(self, queries: Tensor, stage: str, rate: Rate) -> Tensor:
+        """Of a stage's entries, by their probabilities: (..., D + 1) -> (..., D)."""
+        bottleneck, size = self.model.stage(stage), rate.size(stage)
+        return scores(queries, bottleneck, size).softmax(-1) @ bottleneck.entries(size)
 
 
 def known_entries(model: VqExtremeModel, indices: CellIndices, lost: np.ndarray, rate: Rate) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, from_numpy
 from fewbits.codecs.image.vqextreme.config import FINE, RATES, VqExtremeConfig
 from fewbits.codecs.image.vqextreme.index_coder import CellIndices, RateTables, StageTables
 from fewbits.codecs.image.vqextreme.model import VqExtremeModel, rate_weights
-from fewbits.codecs.image.vqextreme.restoration import Restoration, RestorationConfig, RestorationNetwork
+from fewbits.codecs.image.vqextreme.restoration import Guess, Restoration, RestorationConfig, RestorationNetwork
 from fewbits.codecs.model_weights import arrays_of, load_floats, stored, tables_of
 from fewbits.codecs.randomness import own_randomness
 from fewbits.codecs.weights import identity_of
@@ -50,17 +50,21 @@ class Weights:
                 left = left - stage.values(chosen, size)
         return found
 
-    def features(self, indices: CellIndices, number: int, blank: np.ndarray) -> Tensor:
-        """Features (1, D, 2 rows, 2 columns) of indices at one of the rates; 0 in cells (rows, columns) that are
-        blank."""
+    def features(self, indices: CellIndices, number: int, lost: np.ndarray, guess: Guess | None = None) -> Tensor:
+        """Features (1, D, 2 rows, 2 columns) of indices at one of the rates; in cells (rows, columns) that are lost
+        those of a guess, or 0."""
         rate, model = RATES[number], self.model
-        there = from_numpy(~blank)[None, None]
-        coarse = model.stage("coarse").values(from_numpy(indices.coarse).long()[None], rate.coarse) * there
-        features = self._expanded(coarse, number)
+        gone = from_numpy(lost)[None, None]
+        gone_places = gone.repeat_interleave(FINE, 2).repeat_interleave(FINE, 3)
+        coarse = model.stage("coarse").values(from_numpy(indices.coarse).long()[None], rate.coarse)
+        finer = torch.zeros(())
         for name, size, own in (("fine", rate.fine, indices.fine), ("detail", rate.detail, indices.detail)):
             if size > 1:
-                features = features + model.stage(name).values(from_numpy(by_place(own)).long()[None], size)
-        return features * there.repeat_interleave(FINE, 2).repeat_interleave(FINE, 3)
+                finer = finer + model.stage(name).values(from_numpy(by_place(own)).long()[None], size)
+        if guess is None:
+            return (self._expanded(coarse * ~gone, number) + finer) * ~gone_places
+        coarse, finer = torch.where(gone, guess.coarse, coarse), torch.where(gone_places, guess.finer, finer)
+        return self._expanded(coarse, number) + finer
 
     def _predicted(self, coarse: Tensor, number: int) -> Tensor:
         return self._expanded(self.model.stage("coarse").values(coarse, RATES[number].coarse), number)
