@@ -35,7 +35,7 @@ from fewbits.apps.train.optimisation import MuonAndAdam, average_into, begin_int
 from fewbits.apps.train.ranks import agree, alike, by_first, diverge, of_first, rank
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.model import HyperpriorModel
+from fewbits.codecs.image.hyperprior.model import HyperpriorModel, lambda_of
 from fewbits.codecs.image.hyperprior.weights import load_weights
 from fewbits.codecs.media import Image
 from fewbits.errors import InputError
@@ -123,12 +123,6 @@ def made_crop(size: int, random_state: random.Random) -> Tensor:
     patches = torch.rand(1, 3, cells, cells)
     noise = torch.rand(3, size, size) - 0.5
     return (F.interpolate(patches, size=size)[0] + random_state.random() ** 2 * noise).clamp(0, 1)
-
-
-def lambda_of(quality: Tensor, config: HyperpriorConfig) -> Tensor:
-    """Trade-off at a quality of 0..100, log-linear between the lowest and the highest."""
-    low, high = math.log(config.lambda_low), math.log(config.lambda_high)
-    return torch.exp(low + quality / 100 * (high - low))
 
 
 def loss_of(model: HyperpriorModel, images: Tensor, quality: Tensor, tune: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,7 +4,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Self
 
-from fewbits.codecs.codec import Target
+from fewbits.codecs.codec import Progress, Target
+from fewbits.codecs.image.hyperprior.picture import Search
 from fewbits.codecs.image.hyperprior.tile_codec import TileCodec
 from fewbits.codecs.image.hyperprior.weights import Weights, load_weights
 from fewbits.codecs.media import Image
@@ -14,6 +15,7 @@ WEIGHTS = Path(__file__).parent.parent / "weights" / "hyperprior.safetensors"
 CIRCUIT = WEIGHTS.with_name("hyperprior-circuit.safetensors")
 MSSSIM_WEIGHTS = WEIGHTS.with_name("hyperprior-msssim.safetensors")
 CIRCUIT_EFFORT = 6  # from which on latents are coded with the circuit
+SEARCH_EFFORT = 7  # ... and searched for
 
 
 class HyperpriorCodec(TileCodec):
@@ -40,6 +42,15 @@ class HyperpriorCodec(TileCodec):
     def weights(self) -> Weights:
         weights = _load_weights(self.weights_path, self.device)
         return weights if self.circuit_path is None else weights.with_circuit(self.circuit_path)
+
+    def search(self, target: Target, tiles: int, progress: Progress) -> Search | None:
+        """From effort 7 on, with the weights for PSNR, where no size or PSNR is to be met; see `TileCodec`."""
+        free = target.size is None and target.psnr is None
+        if target.effort < SEARCH_EFFORT or self.weights_path != WEIGHTS or not free:
+            return None
+        from fewbits.codecs.image.hyperprior.latent_search import LatentSearch
+
+        return LatentSearch(self.weights, self.device, tiles, progress)
 
     @cached_property
     def _with_circuit(self) -> Self:

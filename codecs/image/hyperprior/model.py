@@ -1,5 +1,7 @@
 """The trainable `hyperprior` model: image in, image and rate out."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,12 @@ from fewbits.codecs.image.hyperprior.transforms import Analysis, Quantiser, Synt
 from fewbits.codecs.levels import level_weights
 
 EVERY_SIDE = (True, True, True, True)
+
+
+def lambda_of(quality: Tensor, config: HyperpriorConfig) -> Tensor:
+    """Trade-off of `lambda * MSE + bits per pixel` at a quality of 0..100, log-linear between lowest and highest."""
+    low, high = math.log(config.lambda_low), math.log(config.lambda_high)
+    return torch.exp(low + quality / 100 * (high - low))
 
 
 class HyperpriorModel(nn.Module):

@@ -1,7 +1,7 @@
 """A picture while it is encoded, and the float transforms at one quality."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 import numpy as np
@@ -26,6 +26,11 @@ HALO = 8  # latents around a tile, as far as the transforms' blocks reach
 QUALITY_CODES = 224  # the header's quality, 0..224, counts 1/32 level
 
 
+Search = Callable[[Tensor, Tensor, Sides, int], Tensor]
+"""Gives better latents of a tile with its halo (1, 192, h, w), in steps, from the encoder's, the tile's pixels as of
+`part_of_picture` (1, 3, H, W) in [0, 1], which of its sides are borders of the picture, and the header's quality."""
+
+
 class Transform:
     """The float transforms at one quality."""
 
@@ -36,15 +41,13 @@ class Transform:
         self.scale = self.model.quantiser.input_scale(self.step)
         self.scale_back = self.model.quantiser.input_scale(self.step_back)
 
-    def latents(self, coefficients: Tensor, rows: Span, columns: Span) -> tuple[Tensor, Tensor]:
-        """Latents (192, h, w) of a tile and its unrounded hyper-latents, from coefficients with their halo."""
-        outer = self.model.analysis(coefficients, self.step, self.scale, self.levels)
-        latents = outer[:, :, rows.inner, columns.inner]
-        stride = HyperpriorConfig.HYPER_STRIDE
-        padding = (0, -latents.shape[3] % stride, 0, -latents.shape[2] % stride)
-        padded = F.pad(latents, padding, mode="replicate").contiguous(memory_format=torch.channels_last)
-        hyper_latents = self.model.entropy_model.hyper_latents(padded, self.scale, self.levels)
-        return latents[0].cpu(), hyper_latents[0].cpu()
+    def latents(self, coefficients: Tensor) -> Tensor:
+        """Latents of a tile with its halo, counted in steps, from its coefficients: (1, 192, h, w)."""
+        return self.model.analysis(coefficients, self.step, self.scale, self.levels)
+
+    def hyper_latents(self, latents: Tensor) -> Tensor:
+        """Of latents (1, 192, h, w), not rounded: (1, 64, ceil(h / 4), ceil(w / 4))."""
+        return self.model.entropy_model.hyper_latents(whole_strides(latents), self.scale, self.levels)
 
     def pixels(self, latents: Tensor, rows: Span, columns: Span) -> Tensor:
         """A tile's pixels (3, 8 h, 8 w) in about [0, 1], from decoded latents with their halo."""
@@ -62,11 +65,11 @@ class Picture:
         self.tile_count = len(self.tiles)
         self.rgb = image.rgb()
 
-    def parts(self, code: int) -> Iterator[tuple[int, list[list[Group]]]]:
+    def parts(self, code: int, search: Search | None = None) -> Iterator[tuple[int, list[list[Group]]]]:
         """Number of every tile at a quality, and the groups of each of its sections."""
         transform = Transform(self.weights, self.device, code)
         for number, (rows, columns) in enumerate(self.tiles):
-            levels = self._quantised(transform, rows, columns, code)[0]
+            levels = self._quantised(transform, rows, columns, code, search)[0]
             yield number, levels if self.progressive else [list(chain.from_iterable(levels))]
 
     def size(self, code: int, others: list[int]) -> float:
@@ -91,15 +94,16 @@ class Picture:
             error += float(np.square(decoded - source, dtype=np.float64).sum())
         return max(error / self.rgb.size, 1e-10)
 
-    def _quantised(self, transform: Transform, rows: Span, columns: Span,
-                   code: int) -> tuple[list[list[Group]], Tensor]:
-        latents, hyper_latents = transform.latents(self._coefficients(rows, columns), rows, columns)
-        return self.weights.coder.quantise(latents, hyper_latents, position_of(code))
-
-    def _coefficients(self, rows: Span, columns: Span) -> Tensor:
-        """The lapped transform of a tile with its halo: (1, 192, h, w)."""
-        image = part_of_picture(self.rgb, rows, columns, BLOCK).to(self.device).permute(2, 0, 1)[None].float() / 255
-        return self.weights.model.analysis.coefficients(image, sides_of(rows, columns))
+    def _quantised(self, transform: Transform, rows: Span, columns: Span, code: int,
+                   search: Search | None = None) -> tuple[list[list[Group]], Tensor]:
+        part = part_of_picture(self.rgb, rows, columns, BLOCK).to(self.device).permute(2, 0, 1)[None].float() / 255
+        sides = sides_of(rows, columns)
+        latents = transform.latents(self.weights.model.analysis.coefficients(part, sides))
+        if search is not None:
+            latents = search(latents, part, sides, code)
+        inner = latents[:, :, rows.inner, columns.inner]
+        hyper_latents = transform.hyper_latents(inner)
+        return self.weights.coder.quantise(inner[0].cpu(), hyper_latents[0].cpu(), position_of(code))
 
 
 def part_of_picture(rgb: np.ndarray, rows: Span, columns: Span, unit: int) -> Tensor:
@@ -122,6 +126,13 @@ def part_of_picture(rgb: np.ndarray, rows: Span, columns: Span, unit: int) -> Te
     left, right, beside = pixel_range(columns, rgb.shape[1])
     part = np.pad(rgb[top:bottom, left:right], ((0, below), (0, beside), (0, 0)), mode="edge")
     return torch.from_numpy(part)
+
+
+def whole_strides(latents: Tensor) -> Tensor:
+    """Latents (N, 192, h, w) continued to the right and below, so that hyper-latents cover them."""
+    stride = HyperpriorConfig.HYPER_STRIDE
+    padding = (0, -latents.shape[3] % stride, 0, -latents.shape[2] % stride)
+    return F.pad(latents, padding, mode="replicate").contiguous(memory_format=torch.channels_last)
 
 
 def core_of(image: Tensor, rows: Span, columns: Span, unit: int) -> Tensor:

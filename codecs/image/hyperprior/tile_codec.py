@@ -14,6 +14,7 @@ from fewbits.codecs.image.hyperprior.picture import (
     BLOCK,
     QUALITY_CODES,
     Picture,
+    Search,
     Transform,
     count_of_tiles,
     position_of,
@@ -58,13 +59,17 @@ class TileCodec(ProgressiveCodec[Image]):
         if notice:
             notices.append(notice)
         coded, bits = [], 8.0 * sum(map(len, alpha))
-        for number, parts in picture.parts(code):
+        for number, parts in picture.parts(code, self.search(target, picture.tile_count, progress)):
             sections, ideal = self.weights.coder.encode(parts)
             coded.append(sections)
             bits += ideal
             progress((number + 1) / picture.tile_count, "coding")
         in_order = [section for level in zip(*coded, strict=True) for section in level]
         return Stream({"quality": code}, in_order + alpha, bits, tuple(notices))
+
+    def search(self, target: Target, tiles: int, progress: Progress) -> Search | None:
+        """What looks for better latents than the networks give, if that is worth its time for this target."""
+        return None
 
     def parts(self, shape: dict[str, int], count: int) -> list[range]:
         """The sections of each tile; see `ProgressiveCodec.parts`."""
