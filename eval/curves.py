@@ -169,6 +169,17 @@ def bd_rate(anchor: Curve, test: Curve) -> BDRate:
     return BDRate(float(percent), low, high, (scale(high) - scale(low)) / (max(ends) - min(ends)), lost)
 
 
+def extra_rate(anchor: Curve, point: Point) -> float | None:
+    """How many percent more rate a point takes than a curve at equal quality; None beyond the curve's ends."""
+    from scipy.interpolate import PchipInterpolator
+
+    scale, (base, _) = metric_of(anchor.metric).scale, undominated(anchor.points, metric_of(anchor.metric).scale)
+    if len(base) < 2 or not scale(base[0].value) <= scale(point.value) <= scale(base[-1].value):
+        return None
+    log_rate = PchipInterpolator([scale(p.value) for p in base], [math.log(p.rate) for p in base])
+    return 100 * math.expm1(math.log(point.rate) - float(log_rate(scale(point.value))))
+
+
 def bd_table(result: Result, anchor: str = "avif-psnr", published: Iterable[Curve] = ()) -> list[BDRow]:
     """Delta rates of every measured and published curve against a measured anchor, fewest bits (in the first metric,
     PSNR of pictures and films) first.

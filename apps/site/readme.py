@@ -14,7 +14,7 @@ from statistics import fmean
 
 from fewbits.errors import InputError
 from fewbits.eval.contenders import contender
-from fewbits.eval.curves import Result, codecs_of, mean_curves, neural_of
+from fewbits.eval.curves import Point, Result, codecs_of, extra_rate, mean_curves, neural_of
 from fewbits.eval.medium import medium_of, short_label
 from fewbits.eval.page import in_lines
 from fewbits.eval.plots import rate_distortion_svg, standalone
@@ -84,7 +84,7 @@ def _rates(shown: Section, result: Result) -> list[str]:
     for codec, rates in rates_against(result, shown.comparisons).items():
         own = codec in neural_of(result)
         name = f"**{codec}**" if own else f"{codec} ({contender(codec, shown.kind).about})"
-        cells = ["-" if rate.percent is None else f"{round(rate.percent, 1) + 0.0:+.1f} %" for rate in rates]
+        cells = [_percent(rate.percent) for rate in rates]
         times = [fmean(r[key] for r in result["records"] if r["codec"] == codec) for key in ("encode_s", "decode_s")]
         cells += [f"{seconds:.2f}" for seconds in times]
         rows.append([name, *(f"**{cell}**" if own else cell for cell in cells)])
@@ -95,12 +95,20 @@ def _points(shown: Section, result: Result) -> list[str]:
     """One codec at some of its settings."""
     codec, settings = shown.points
     medium, metrics = medium_of(result), list(dict.fromkeys(metric for _, metric in shown.comparisons))
+    anchor, metric = shown.comparisons[0]
+    base = next(curve for curve in mean_curves(result, metric) if curve.codec == anchor)
     rows = []
     for record in result["records"]:
         if record["codec"] == codec and record["setting"] in settings:
             values = [f"{record['metrics'][name]:.{4 if name == 'ms_ssim' else 2}f}" for name in metrics]
-            rows.append([f"{record['setting']:g}", f"{record[medium.rate]:.3f}", *values])
-    return _table([f"`{codec}`, quality", medium.axis, *map(short_label, metrics)], rows)
+            extra = extra_rate(base, Point(record["setting"], record[medium.rate], record["metrics"][metric]))
+            rows.append([f"{record['setting']:g}", f"{record[medium.rate]:.3f}", *values, _percent(extra)])
+    against = f"bits against `{anchor}`, equal {short_label(metric)}"
+    return _table([f"`{codec}`, quality", medium.axis, *map(short_label, metrics), against], rows)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{round(value, 1) + 0.0:+.1f} %"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

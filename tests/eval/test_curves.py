@@ -4,7 +4,7 @@ import math
 import pytest
 
 from fewbits.errors import InputError
-from fewbits.eval.curves import Curve, Point, bd_rate, bd_table, load_published, mean_curves, undominated
+from fewbits.eval.curves import Curve, Point, bd_rate, bd_table, extra_rate, load_published, mean_curves, undominated
 
 
 def curve(rates, values, name="psnr"):
@@ -25,6 +25,16 @@ def test_ten_percent_fewer_bits_are_minus_ten_percent(name, values):
     assert rate.percent == pytest.approx(-10)
     assert rate.overlap == pytest.approx(1)
     assert (rate.low, rate.high) == (values[0], values[-1])
+
+
+@pytest.mark.parametrize("name, values", [("psnr", VALUES), ("ms_ssim", [0.9, 0.94, 0.97, 0.985, 0.995])])
+def test_a_point_takes_so_much_more_rate_than_the_curve_at_its_quality(name, values):
+    base = curve(RATES, values, name)
+    assert [extra_rate(base, Point(0, 1.1 * r, v)) for r, v in zip(RATES, values, strict=True)] == pytest.approx([10] * 5)
+    between = extra_rate(base, Point(0, 0.3, (values[1] + values[2]) / 2))
+    assert 100 * (0.3 / 0.5 - 1) < between < 100 * (0.3 / 0.2 - 1)
+    assert extra_rate(base, Point(0, 1.0, values[-1] + 0.001)) is None
+    assert extra_rate(curve(RATES[:1], values[:1], name), Point(0, 1.0, values[0])) is None
 
 
 def test_other_settings_of_the_same_trade_are_no_difference():
