@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from fewbits.apps.train.checkpoints import save_checkpoint
-from fewbits.apps.train.optimisation import MuonAndAdam, average_into, latest
+from fewbits.apps.train.checkpoints import latest, save_checkpoint
+from fewbits.apps.train.optimisation import MuonAndAdam, average_into
 from fewbits.apps.train.ranks import agree, alike, by_first, diverge, of_first, rank
 from fewbits.apps.train.sound_losses import SpectralDistance, intelligibility_distance, loudness_distance
 from fewbits.apps.train.sounds import Clips, random_batch

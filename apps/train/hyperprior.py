@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
-from fewbits.apps.train.checkpoints import save_checkpoint
-from fewbits.apps.train.optimisation import MuonAndAdam, average_into, begin_integer_stage, latest
+from fewbits.apps.train.checkpoints import latest, save_checkpoint
+from fewbits.apps.train.optimisation import MuonAndAdam, average_into, begin_integer_stage
 from fewbits.apps.train.ranks import agree, alike, by_first, diverge, of_first, rank
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
