@@ -125,6 +125,8 @@ def _start(out: "av.container.OutputContainer", suffix: str) -> None:
     try:
         out.start_encoding()
     except (av.FFmpegError, ValueError) as error:
+        if isinstance(error, OSError):  # of the disk
+            raise
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{suffix} files cannot hold the film with its sound: {reason}. Write .mkv.") from None
 
