@@ -201,7 +201,8 @@ def train(run: Run, clips: Clips, out: Path, report: Callable[[str], None] = pri
     if state := of_first(latest(checkpoint)):
         run.restore(state)
         report(f"going on from step {run.step}, {run.elapsed / 60:.1f} minutes")
-    log = SummaryWriter(out / "log") if rank() == 0 else None
+    # what was logged after the checkpoint comes again
+    log = SummaryWriter(out / "log", purge_step=run.step + 1) if rank() == 0 else None
     next_save = run.elapsed + SAVE_EVERY
     began = time.monotonic() - run.elapsed
     while run.share < 1:

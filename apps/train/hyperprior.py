@@ -266,7 +266,8 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
             m.entropy_model.simulated = state["simulated"]
         report(f"going on from step {step}, {elapsed / 60:.1f} minutes")
     diverge(random_state)
-    log = SummaryWriter(out / "log") if rank() == 0 else None
+    # what was logged after the checkpoint comes again
+    log = SummaryWriter(out / "log", purge_step=step + 1) if rank() == 0 else None
 
     def save() -> None:
         save_checkpoint({

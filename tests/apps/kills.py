@@ -68,14 +68,17 @@ class Row:
 
 
 def main(wanted: dict[str, int]) -> None:
-    """Kills, prints a table, and ends with 1 where something was not as it should be."""
+    """Kills, prints a table, after an interrupt too, and ends with 1 where something was not as it should be."""
     os.environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     sys.path.insert(0, str(ROOT))
-    with tempfile.TemporaryDirectory() as place:
+    rows = {name: Row() for name in wanted}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         commands = prepared(Path(place))
-        rows = {name: killed(commands[name], count, Path(place), random.Random(name))
-                for name, count in wanted.items()}
-    show(rows)
+        try:
+            for name, count in wanted.items():
+                kill(rows[name], commands[name], count, Path(place), random.Random(name))
+        finally:
+            show(rows)
     sys.exit(any(row.half_files or row.leftovers_in_the_end or row.resumed_equal < row.kills for row in rows.values()))
 
 
@@ -111,30 +114,29 @@ def prepared(place: Path) -> dict[str, Command]:
     }
 
 
-def killed(command: Command, count: int, place: Path, random_state: random.Random) -> Row:
+def kill(row: Row, command: Command, count: int, place: Path, random_state: random.Random) -> None:
     """Kills a command so often."""
-    row, seconds = Row(), {}
+    seconds = {}
     for as_users_do in {number % AS_USERS_DO == AS_USERS_DO - 1 for number in range(count)}:
         for _ in range(2):  # the first one has caches to fill
             whole, began = command.folder(place), time.monotonic()
             said = run(command, whole, as_users_do)
             seconds[as_users_do] = time.monotonic() - began
-    operations = said_operations(command, place)
+    operations = 0 if command.forks else said_operations(command, place)
     for number in range(count):
         as_users_do, folder = number % AS_USERS_DO == AS_USERS_DO - 1, command.folder(place)
         if not as_users_do and not command.forks and number % BY_OPERATION:
             before = run(command, folder, as_users_do, operation=random_state.randrange(operations))
         else:
             before = run(command, folder, as_users_do, after=random_state.uniform(0, seconds[as_users_do]))
-        row.kills += 1
-        row.as_users_do += as_users_do
         inspect(row, command, folder, whole)
         after = run(command, folder, False)
         row.leftovers_in_the_end += len(leftovers(folder))
+        row.kills += 1
+        row.as_users_do += as_users_do
         row.resumed_equal += content(folder) == content(whole) and done_once(folder) and (
             losses(before) | losses(after) <= losses(said))
         shutil.rmtree(folder)
-    return row
 
 
 def run(command: Command, folder: Path, as_users_do: bool, after: float | None = None,

@@ -6,6 +6,7 @@ What is left of commands that are killed, `kills.py` says.
 import errno
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -80,6 +81,42 @@ def test_a_closed_output_is_a_sentence(root: Path, process: Process, tmp_path: P
     done = subprocess.run(["sh", "-c", f"{sys.executable} -m fewbits decode a.fwb -o - >&-"], cwd=tmp_path, text=True,
                           env=os.environ | {"PYTHONPATH": str(root)}, stderr=subprocess.PIPE, timeout=300)
     assert done.returncode == 2 and done.stderr == "fewbits: The standard output is closed: give a file with -o.\n"
+
+
+INTERRUPTED = """
+import signal, time
+from pathlib import Path
+from fewbits.apps.cli.main import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
+
+def wait(self, target):
+    print("busy", flush=True)
+    time.sleep(60)
+
+Path.replace = wait  # the last step to a file's final name
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["interrupted", "terminated"])
+@pytest.mark.parametrize("arguments", [["encode", "0.png", "--codec", "circuit", "--effort", "1", "-y", "-o", "old"],
+                                       ["eval", "0.png", "--codec", "png", "--json", "old"],
+                                       ["train", "circuit-tree", ".", "--states", "2", "--passes", "1", "-o", "."]],
+                         ids=lambda arguments: arguments[0])
+def test_an_interrupt_leaves_no_trace(arguments: list[str], number: int, root: Path, tmp_path: Path) -> None:
+    for name in range(4):
+        PillowImage.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "old").write_bytes(b"old")
+    before = everything(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", INTERRUPTED, *arguments], env=os.environ | {"PYTHONPATH": str(root)},
+                          cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None and process.stdout.readline() == "busy\n"
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 128 + number
+        assert process.stderr.read() == ""
+    assert everything(tmp_path) == before
 
 
 @contextmanager
