@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = {"encode": 60, "decode": 60, "batch encode": 15, "batch decode": 15, "train circuit-tree": 50}
+KILLS = {"encode": 60, "decode": 60, "batch encode": 15, "batch decode": 15, "train": 50}
 AS_USERS_DO = 10  # every tenth kill
 BY_OPERATION = 2  # every second of the others
 OPERATIONS = ("open", "os.mkdir", "os.rename", "os.rmdir", "os.remove", "shutil.rmtree", "tempfile.mkdtemp")
@@ -110,7 +110,7 @@ def prepared(place: Path) -> dict[str, Command]:
         "batch encode": Command(["batch", "encode", "in", "-o", "out", "--jobs", "2", *encoding], place / "photos",
                                 forks=True),
         "batch decode": Command(["batch", "decode", "in", "-o", "out", "--jobs", "2"], place / "coded", forks=True),
-        "train circuit-tree": Command(["train", "circuit-tree", "in/shades.idx", "-o", "out", *size], place / "images"),
+        "train": Command(["train", "circuit-tree", "in/shades.idx", "-o", "out", *size], place / "images"),
     }
 
 
