@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from fewbits.apps import samples
+from fewbits.apps.cli.paths import whole_or_absent
 from fewbits.codecs import files, registry
 from fewbits.codecs.codec import Progress, Target, no_progress
 from fewbits.codecs.media import Image
@@ -53,8 +54,8 @@ def run(output: Path, progress: Progress = no_progress) -> Iterator[list[Row]]:
         InputError: if the photo is missing. WeightsError: if the weights of a codec are missing.
     """
     original = samples.photo(samples.TOWER)
-    output.mkdir(parents=True, exist_ok=True)
-    original.save(output / "original.png")
+    with whole_or_absent(output / "original.png", overwrite=True) as temporary:
+        original.save(temporary)
     entries = [registry.entry(name) for name in registry.names("image")]
     points = [(entry, setting) for entry in entries for setting in settings_of(entry)]
     for number, (entry, setting) in enumerate(points):
@@ -83,18 +84,21 @@ def _neural(original: Image, entry: registry.Entry, setting: int, output: Path) 
     data = files.encode(original, name, _target(entry, setting, EFFORT)).data
     encode_s = time.perf_counter() - began
     path = output / f"{name}-{setting}.fwb"
-    path.write_bytes(data)
+    with whole_or_absent(path, overwrite=True) as temporary:
+        temporary.write_bytes(data)
     began = time.perf_counter()
     decoded = files.decode(path.read_bytes()).image
     decode_s = time.perf_counter() - began
-    decoded.save(path.with_suffix(".png"))
+    with whole_or_absent(path.with_suffix(".png"), overwrite=True) as temporary:
+        decoded.save(temporary)
     return _row(original, decoded, name, setting, len(data), encode_s, decode_s)
 
 
 def _rival(original: Image, anchor: Anchor, size: int, output: Path, beside: str) -> Row:
     setting, data, encode_s = nearest_in_size(partial(anchor.encode, original), size, anchor.low, anchor.high)
     path = output / f"{beside}-{anchor.name}{anchor.suffix}"
-    path.write_bytes(data)
+    with whole_or_absent(path, overwrite=True) as temporary:
+        temporary.write_bytes(data)
     began = time.perf_counter()
     decoded = anchor.decode(path.read_bytes())
     decode_s = time.perf_counter() - began

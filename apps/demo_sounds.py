@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from fewbits.apps import samples
+from fewbits.apps.cli.paths import whole_or_absent
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.sound import Audio
 from fewbits.eval.contenders import Contender, contender
@@ -53,8 +54,8 @@ def run(scene: Scene, output: Path, progress: Progress = no_progress) -> Iterato
         InputError: if the sound is missing. WeightsError: if the weights of a codec are missing.
     """
     source = samples.sound(scene.sample)
-    output.mkdir(parents=True, exist_ok=True)
-    source.save(output / f"{scene.name}.wav")
+    with whole_or_absent(output / f"{scene.name}.wav", overwrite=True) as temporary:
+        source.save(temporary)
     number, total = 0, sum(len(settings) for _, settings in scene.points)
     for name, settings in scene.points:
         codec = contender(name, "audio")
@@ -62,9 +63,11 @@ def run(scene: Scene, output: Path, progress: Progress = no_progress) -> Iterato
         for setting in settings:
             progress(number / total, f"{name}@{setting}")
             place = output / f"{scene.name}-{name}-{setting}{codec.suffix}"
-            decoded, trip = there_and_back(partial(_file, codec, source, setting), codec.decode, place)
+            with whole_or_absent(place, overwrite=True) as temporary:
+                decoded, trip = there_and_back(partial(_file, codec, source, setting), codec.decode, temporary)
             result = in_place(codec, source, decoded)
-            result.save(place.with_suffix(".wav"))
+            with whole_or_absent(place.with_suffix(".wav"), overwrite=True) as temporary:
+                result.save(temporary)
             metrics = {metric: SOUND_METRICS[metric] for metric in scene.metrics}
             values = {name: m.compute(source, result) if m.installed else None for name, m in metrics.items()}
             kbps = 8 * trip["bytes"] / source.seconds / 1000

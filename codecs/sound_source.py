@@ -2,11 +2,11 @@
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -28,6 +28,43 @@ _SNDFILE_MAGICS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
 _SNDFILE_UNKNOWN = (1, 4, 18)  # codes of: no format that it knows, an unsupported and an unimplemented encoding
 _SNDFILE_UNKNOWN_LENGTH = 2**63 - 1  # SF_COUNT_MAX
 _MAX_WAV_BYTES = 2**32 - 1 - 36  # the header counts in 32 bits what follows its first 8 bytes
+
+
+class _Written:
+    """A file for libsndfile to write, which does not say why a disk fails, and not even that it does when it closes a
+    FLAC file. `error` is the first."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, data: bytes) -> int:
+        return self._tried(self._file.write, data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._tried(self._file.seek, offset, whence)
+
+    def _tried(self, act: Callable[..., int], *arguments: object) -> int:
+        try:
+            return 0 if self.error else act(*arguments)
+        except OSError as error:
+            self.error = error
+            return 0
+
+
+@contextmanager
+def _written(target: str | Path | IO[bytes]) -> Iterator[_Written]:
+    """A file for libsndfile to write. Raises `OSError` in the end where writing failed."""
+    with open(target, "wb") if isinstance(target, str | Path) else nullcontext(target) as file:
+        written = _Written(file)
+        try:
+            yield written
+        finally:
+            if written.error:
+                raise written.error
 
 
 class SoundSource(ABC):
@@ -69,14 +106,18 @@ class SoundSource(ABC):
         Raises:
             InputError: if the format is unknown or cannot hold the sound, or the sound cannot be read.
         """
+        form = format or Path(getattr(target, "name", str(target))).suffix[1:]
+        if not soundfile.check_format(form, "PCM_16"):
+            raise InputError(f"The sound cannot be written to {target}: the suffixes .wav and .flac are known.")
         try:
-            with soundfile.SoundFile(target, "w", self.rate, self.channels, "PCM_16", format=format) as file:
+            with _written(target) as file, \
+                    soundfile.SoundFile(file, "w", self.rate, self.channels, "PCM_16", format=form) as sound:
                 for part in self._sixteen_bits():
-                    file.write(part)
-        except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-            reason = str(error).rstrip(".")
-            raise InputError(f"The sound cannot be written to {target}: {reason}. The suffixes .wav and .flac "
-                             "are known.") from None
+                    sound.write(part)
+        except OSError as error:
+            raise InputError(f"The sound cannot be written to {target}: {error.strerror or error}.") from None
+        except (soundfile.SoundFileError, ValueError) as error:
+            raise InputError(f"The sound cannot be written to {target}: {str(error).rstrip('.')}.") from None
 
     def write_wav(self, pipe: IO[bytes]) -> None:
         """Writes the WAV file that `save` would to what cannot seek: there the lengths in the header must come first.

@@ -111,8 +111,8 @@ def _write_container(film: VideoSource, target: str | Path | IO[bytes], suffix: 
                 out.mux(waiting)
                 waiting = next(sound, None)
     except av.FFmpegError as error:
-        raise InputError(f"The film cannot be written to {target}: {error.strerror or error}. Try .mkv, which holds "
-                         "most.") from None
+        hint = "" if isinstance(error, OSError) else " Try .mkv, which holds most."
+        raise InputError(f"The film cannot be written to {target}: {error.strerror or error}.{hint}") from None
     if form.even and (film.width % 2 or film.height % 2):
         return (f"{suffix} files need even sides; the last row or column is there twice.",)
     return ()
@@ -125,6 +125,8 @@ def _start(out: "av.container.OutputContainer", suffix: str) -> None:
     try:
         out.start_encoding()
     except (av.FFmpegError, ValueError) as error:
+        if isinstance(error, OSError):  # of the disk
+            raise
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{suffix} files cannot hold the film with its sound: {reason}. Write .mkv.") from None
 

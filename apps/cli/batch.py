@@ -99,6 +99,7 @@ def _run(jobs: list[paths.Job], folder: Path, convert: Encoding | Decoding, engi
     from fewbits.apps.batch.manifest import Manifest
     from fewbits.apps.batch.run import Batch
 
+    paths.refuse_unwritable_folder(folder)
     began = time.perf_counter()
     with Manifest(folder) as manifest, progress_bar() as progress:
         batch = Batch(jobs, manifest, _options(convert), overwrite=overwrite, retry=retry, say=_say, progress=progress)

@@ -110,12 +110,14 @@ def _run(
         FewbitsError: of the only file.
         typer.Exit: with the exit code of the first file of several that failed.
     """
+    for folder in {job.output.resolve().parent for job in jobs if job.output is not None}:
+        paths.remove_leftovers(folder)
     errors: list[FewbitsError] = []
     with progress_bar() as progress:
         for number, job in enumerate(jobs):
             try:
                 if job.output is not None:
-                    paths.refuse_existing(job.output, overwrite)  # before the work, not only after it
+                    paths.refuse_unwritable(job.output, overwrite)
                 report(job, convert(job, overwrite, part_of(progress, number, len(jobs), job.source_name)))
             except FewbitsError as error:
                 if len(jobs) == 1:

@@ -56,6 +56,9 @@ def evaluate(
     """
     from fewbits.eval import curves, image_sets, medium, report, sounds, videos
 
+    for place in filter(None, (json_path, html_path)):
+        paths.remove_leftovers(place.resolve().parent)
+        paths.refuse_unwritable(place, overwrite=True)
     kind = "video" if videos.asked_for(codec) else "audio" if sounds.asked_for(codec) else "image"
     if kind == "image" and image_sets.asked_for(codec):
         if html_path or anchor or published or metrics:
@@ -160,6 +163,8 @@ def demo(
     """Encode and decode photos, a voice and music, beside classical codecs at about the same size."""
     from fewbits.apps import demo, demo_sounds
 
+    paths.refuse_unwritable_folder(output)
+    paths.remove_leftovers(output)
     with progress_bar() as progress:
         heard = [(scene, list(demo_sounds.run(scene, output, part_of(progress, number, 3, scene.name))))
                  for number, scene in enumerate(demo_sounds.SCENES)]

@@ -1,11 +1,12 @@
 """Where commands read and write: files, pipes and folders, with output that is whole or absent."""
 
+import fcntl
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -161,6 +162,29 @@ def refuse_existing(output: Path, overwrite: bool) -> None:
         raise InputError(f"{output} exists; use -y to overwrite it, or give another name with -o.")
 
 
+def refuse_unwritable(output: Path, overwrite: bool) -> None:
+    """As `refuse_existing`, and for places where nothing can be written: before the work, not only after it."""
+    refuse_existing(output, overwrite)
+    _try_folder(output.resolve().parent, output)
+
+
+def refuse_unwritable_folder(folder: Path) -> None:
+    """Raises `InputError`, before the work, where no file can be written into a folder, which need not be there yet."""
+    _try_folder(folder.resolve(), folder)
+
+
+def _try_folder(folder: Path, output: Path) -> None:
+    try:
+        with _temporary_folder(folder):
+            pass
+    except OSError as error:
+        raise _unwritable(output, error) from None
+
+
+def _unwritable(output: Path, error: OSError) -> InputError:
+    return InputError(f"{output} cannot be written: {error.strerror or error}.")
+
+
 @contextmanager
 def whole_or_absent(output: Path, overwrite: bool) -> Iterator[Path]:
     """A temporary path with the same name, to be written in the block; moved to `output` if the block succeeds.
@@ -174,21 +198,57 @@ def whole_or_absent(output: Path, overwrite: bool) -> Iterator[Path]:
     final = output.resolve()  # a link stays a link
     temporary = final
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=final.parent) as folder:
-            temporary = Path(folder) / final.name
+        with _temporary_folder(final.parent) as folder:
+            temporary = folder / final.name
             yield temporary
             temporary.replace(final)
     except OSError as error:
-        raise InputError(f"{output} cannot be written: {error.strerror or error}.") from None
+        raise _unwritable(output, error) from None
     except InputError as error:  # of libraries and codecs that know the temporary name alone
         raise InputError(str(error).replace(str(temporary), str(output))) from None
 
 
+@contextmanager
+def _temporary_folder(parent: Path) -> Iterator[Path]:
+    """A new folder in `parent`, which is made too where it is missing and goes again if nothing has come into it."""
+    made = [place for place in (parent, *parent.parents) if not place.exists()]
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder, lock = _locked_folder(parent)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+    finally:
+        with suppress(OSError):  # not empty
+            for place in made:
+                place.rmdir()
+
+
+def _locked_folder(parent: Path) -> tuple[Path, int]:
+    """A new folder, and the descriptor that keeps `remove_leftovers` away from it as long as the process lives."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))
+        with suppress(FileNotFoundError):  # another process took it for a leftover before it was locked
+            lock = os.open(folder, os.O_RDONLY)
+            with suppress(OSError):  # file systems without locks: there leftovers stay
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, lock
+            os.close(lock)
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Removes what `whole_or_absent` left in a folder when its process was killed."""
+    """Removes what `whole_or_absent` left in a folder when its process was killed; not what others still write."""
     for leftover in folder.glob(f"{_TEMPORARY}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        with suppress(OSError):
+            lock = os.open(leftover, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(leftover, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def standard_input() -> IO[bytes]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from fewbits.apps.cli.device import Device, check_device
+from fewbits.apps.cli.paths import refuse_unwritable_folder
 from fewbits.apps.cli.progress import progress_bar
 from fewbits.errors import InputError
 
@@ -21,6 +22,11 @@ def _folder(path: Path) -> Path:
     return path
 
 
+def _writable(path: Path) -> Path:
+    refuse_unwritable_folder(path)
+    return path
+
+
 def _alone(command: str) -> None:
     """Raises `InputError` under torchrun, for what one process does."""
     if os.environ.get("WORLD_SIZE", "1") != "1":
@@ -28,7 +34,8 @@ def _alone(command: str) -> None:
 
 
 Output = Annotated[
-    Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, logs and weights.")
+    Path, typer.Option("--output", "-o", metavar="DIR", callback=_writable,
+                       help="Folder for checkpoints, logs and weights.")
 ]
 Minutes = Annotated[float, typer.Option(min=0.01, help="How long to train.")]
 Speech = Annotated[Path, typer.Argument(metavar="DATA", help="A folder of clips of speech.", callback=_folder)]
@@ -141,7 +148,8 @@ def vqextreme_restoration(
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Weights of `vqextreme`; else those shipped.")
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the network.")
+        Path, typer.Option("--output", "-o", metavar="DIR", callback=_writable,
+                           help="Folder for the network.")
     ] = Path("runs/vqextreme"),
     minutes: Minutes = 30.0,
 ) -> None:
@@ -160,7 +168,8 @@ def vqextreme_restoration(
 def hyperprior_circuit(
     data: Photos,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the circuit.")
+        Path, typer.Option("--output", "-o", metavar="DIR", callback=_writable,
+                           help="Folder for the circuit.")
     ] = Path("runs/hyperprior-circuit"),
     states: Annotated[int, typer.Option(min=1, max=256, help="States of each hidden variable.")] = 8,
 ) -> None:
@@ -178,7 +187,8 @@ def hyperprior_circuit(
 def overfit(
     data: Photos,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for finished decoders and the weights.")
+        Path, typer.Option("--output", "-o", metavar="DIR", callback=_writable,
+                           help="Folder for finished decoders and the weights.")
     ] = Path("runs/overfit"),
 ) -> None:
     """Train the starts of the image codec `overfit`. An interrupted run goes on after its last finished decoder."""
@@ -270,7 +280,8 @@ def _train_audio(codec: str, data: Path, output: Path, minutes: float, device: s
 def circuit_tree(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="An idx file, or a folder of images of equal size.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints and the weights.")
+        Path, typer.Option("--output", "-o", metavar="DIR", callback=_writable,
+                           help="Folder for checkpoints and the weights.")
     ] = Path("runs/circuit-tree"),
     name: Annotated[
         str | None, typer.Option(help="Name of the weights file, without suffix; by default that of the folder.")
@@ -302,7 +313,8 @@ def classifier(
                                   "folder for each class.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints and the weights.")
+        Path, typer.Option("--output", "-o", metavar="DIR", callback=_writable,
+                           help="Folder for checkpoints and the weights.")
     ] = Path("runs/classifier"),
     minutes: Minutes = 10.0,
     width: Annotated[int, typer.Option(min=1, help="Channels at a quarter of the resolution.")] = 40,
@@ -334,12 +346,13 @@ def import_compressai(
 ) -> None:
     """Make weights of the codec `compressai` from a model that was trained with CompressAI."""
     _alone("import-compressai")
+    from fewbits.apps.train.checkpoints import replaced
     from fewbits.apps.train.compressai_import import import_weights
 
     imported = import_weights(checkpoint)
     weights = output or checkpoint.with_name(checkpoint.name.removesuffix(".tar")).with_suffix(".safetensors")
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    imported.save(weights)
+    with replaced(weights) as temporary:
+        imported.save(temporary)
     print(f"{weights}: {imported.config.architecture_name}, {weights.stat().st_size / 1e6:.1f} MB")
     print(f"To use it: fewbits encode PICTURE --codec compressai --weights {weights}; to decode, the same --weights.")
 
@@ -360,11 +373,12 @@ def import_pyjuice(
 ) -> None:
     """Make a circuit of the codec `circuit-tree` from a hidden Chow-Liu tree that was trained with pyjuice."""
     _alone("import-pyjuice")
+    from fewbits.apps.train.checkpoints import replaced
     from fewbits.apps.train.pyjuice_import import import_circuit
 
     circuit = import_circuit(model, (height, width, channels))
     weights = output or model.with_suffix(".safetensors")
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    circuit.save(weights, {"source": f"pyjuice, {model.name}"})
+    with replaced(weights) as temporary:
+        circuit.save(temporary, {"source": f"pyjuice, {model.name}"})
     print(f"{weights}: {weights.stat().st_size / 1e6:.2f} MB, {circuit.root.size} states")
     print(f"To use the weights, copy {weights} to codecs/circuit/weights/.")

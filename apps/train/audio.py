@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from fewbits.apps.train.checkpoints import save_checkpoint
-from fewbits.apps.train.optimisation import MuonAndAdam, average_into, latest
+from fewbits.apps.train.checkpoints import latest, save_checkpoint
+from fewbits.apps.train.optimisation import MuonAndAdam, average_into
 from fewbits.apps.train.ranks import agree, alike, by_first, diverge, of_first, rank
 from fewbits.apps.train.sound_losses import SpectralDistance, intelligibility_distance, loudness_distance
 from fewbits.apps.train.sounds import Clips, random_batch
@@ -201,7 +201,8 @@ def train(run: Run, clips: Clips, out: Path, report: Callable[[str], None] = pri
     if state := of_first(latest(checkpoint)):
         run.restore(state)
         report(f"going on from step {run.step}, {run.elapsed / 60:.1f} minutes")
-    log = SummaryWriter(out / "log") if rank() == 0 else None
+    # what was logged after the checkpoint comes again
+    log = SummaryWriter(out / "log", purge_step=run.step + 1) if rank() == 0 else None
     next_save = run.elapsed + SAVE_EVERY
     began = time.monotonic() - run.elapsed
     while run.share < 1:

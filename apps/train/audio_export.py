@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fewbits.apps.train.audio import VALIDATION_QUALITIES, Distortion, validate
+from fewbits.apps.train.checkpoints import replaced
 from fewbits.apps.train.optimisation import restore_integer_stage
 from fewbits.apps.train.sounds import Clips
 from fewbits.codecs.audio.config import AudioConfig, VectorConfig
@@ -44,9 +45,9 @@ def export_scalar(run: Path, clips: Clips, weights: Path, distortion: Distortion
     model = AudioModel(AudioConfig.from_metadata(state["config"]))
     restore_integer_stage(model, state["averaged"], state["simulated"])
     model.eval()
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(weights, model, ExactNetworks.from_trained(model.entropy_model),
-                 laplace_scale_tables(table_scales()), _notes(state))
+    with replaced(weights) as temporary:
+        save_weights(temporary, model, ExactNetworks.from_trained(model.entropy_model),
+                     laplace_scale_tables(table_scales()), _notes(state))
     _finish(weights, state, model, clips, distortion, "the model's own estimate of the rate", report)
 
 
@@ -59,8 +60,9 @@ def export_vector(run: Path, clips: Clips, weights: Path, distortion: Distortion
     model.load_state_dict(state["averaged"])
     model.eval().quantiser.sort_entries()
     errors = _usual_errors(model, clips.training)
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    save_vector_weights(weights, model, _prior(model, errors, clips.training), errors, _notes(state))
+    prior = _prior(model, errors, clips.training)
+    with replaced(weights) as temporary:
+        save_vector_weights(temporary, model, prior, errors, _notes(state))
     _finish(weights, state, model, clips, distortion, "every index counted in full", report)
 
 
@@ -104,7 +106,8 @@ def _finish(weights: Path, state: dict[str, Any], model: AudioModel | VectorMode
     """Says how large the file is, validates, and writes the model card."""
     report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
     points = validate(model, model.config, clips.validation, distortion.metrics)
-    weights.with_suffix(".md").write_text(_card(weights, state, clips, distortion, rate, points))
+    with replaced(weights.with_suffix(".md")) as card:
+        card.write_text(_card(weights, state, clips, distortion, rate, points))
 
 
 _LOSS = "spectra with their phase, logarithms of magnitudes bin by bin and in mel bands"

@@ -20,8 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewbits.apps.train.checkpoints import save_checkpoint
-from fewbits.apps.train.optimisation import latest
+from fewbits.apps.train.checkpoints import latest, replaced, save_checkpoint
 from fewbits.apps.train.ranks import by_first, of_first, rank, summed, world
 from fewbits.codecs.circuit.circuit import Circuit
 from fewbits.codecs.circuit.codec import circuit_bits
@@ -98,11 +97,12 @@ def train(data: ImageSet, run: Path, weights: Path, budget: Budget = Budget(), d
     if rank():
         return
     circuit = pruned(training.circuit(), training.held_out)
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    circuit.save(weights, {"date": f"{date.today()}", "passes": f"{training.state.done}"})
+    with replaced(weights) as temporary:
+        circuit.save(temporary, {"date": f"{date.today()}", "passes": f"{training.state.done}"})
     bits = circuit_bits(training.held_out, circuit.compiled()) / training.held_out.size
     report(f"{weights}: {weights.stat().st_size / 1e6:.2f} MB, {bits:.4f} bits a sample of the validation images")
-    weights.with_suffix(".md").write_text(_card(weights, training, bits, float((circuit.transitions == 0).mean())))
+    with replaced(weights.with_suffix(".md")) as card:
+        card.write_text(_card(weights, training, bits, float((circuit.transitions == 0).mean())))
 
 
 def pruned(circuit: Circuit, images: np.ndarray) -> Circuit:

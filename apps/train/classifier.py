@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewbits.apps.train.augmentation import augmented
+from fewbits.apps.train.checkpoints import latest, replaced, save_checkpoint
 from fewbits.apps.train.optimisation import MuonAndAdam, average_into
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.media import Image
@@ -128,8 +129,7 @@ def train(data: Path, out: Path, schedule: Schedule, config: ClassifierConfig, s
     averaged = copy.deepcopy(model)
     optimisers = optimisers_of(model, schedule)
     step, elapsed = 0, 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=False)
+    if state := latest(checkpoint):
         if (state["config"], state["seed"]) != (config.to_metadata(), seed):
             raise InputError(f"{out} has a run of another width or seed: take another folder, or remove it.")
         model.load_state_dict(state["model"])
@@ -139,14 +139,12 @@ def train(data: Path, out: Path, schedule: Schedule, config: ClassifierConfig, s
         step, elapsed = state["step"], state["elapsed"]
         report(f"going on from step {step}, {elapsed / 60:.1f} minutes")
 
-    def save_checkpoint() -> None:
-        partial = checkpoint.with_suffix(".partial")
-        torch.save({
+    def keep() -> None:
+        save_checkpoint({
             "model": model.state_dict(), "averaged": averaged.state_dict(), "optimisers": optimisers.state_dict(),
             "random": torch.get_rng_state(), "step": step, "elapsed": elapsed, "config": config.to_metadata(),
             "seed": seed,
-        }, partial)
-        partial.replace(checkpoint)
+        }, checkpoint)
 
     budget, next_save, began = schedule.minutes * 60, elapsed + SAVE_EVERY, time.monotonic() - elapsed
     while elapsed < budget:
@@ -165,7 +163,7 @@ def train(data: Path, out: Path, schedule: Schedule, config: ClassifierConfig, s
             report(f"step {step}, {elapsed / 60:.1f} minutes: loss {loss.item():.3f}, "
                    f"top-1 {accuracy(averaged, validation):.3f}")
             next_save = elapsed + SAVE_EVERY
-            save_checkpoint()
+            keep()
             began = time.monotonic() - elapsed  # validation is not on the clock
 
 
@@ -179,7 +177,8 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
     training, validation = Photos.open(data / "train").split()
     averaged = Classifier(ClassifierConfig.from_metadata(state["config"]), training.classes)
     averaged.load_state_dict(state["averaged"])
-    save(averaged, weights, {"date": f"{date.today()}", "steps": str(state["step"])})
+    with replaced(weights) as temporary:
+        save(averaged, temporary, {"date": f"{date.today()}", "steps": str(state["step"])})
     report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
     model = load(weights)
     held = {"photos kept out of training": validation}
@@ -187,7 +186,7 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
         held["other photos, of `val/`"] = Photos.open(data / "val")
     top1 = [f"- Top-1: {100 * accuracy(model, photos):.1f} % of {len(photos.labels)} {name}"
             for name, photos in held.items()]
-    weights.with_suffix(".md").write_text("\n".join([
+    text = "\n".join([
         f"# {weights.name}\n",
         "Weights of the classifier whose features are a metric of `eval`, made by `fewbits train classifier`.\n",
         f"- Date: {date.today()}",
@@ -195,4 +194,6 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
         f"- Classes: {', '.join(training.classes)}",
         f"- Width: {model.config.width}, {sum(p.numel() for p in model.parameters()) / 1e6:.2f} million weights",
         f"- Steps: {state['step']}, in {state['elapsed'] / 60:.0f} minutes; seed {state['seed']}",
-        *top1, ""]))
+        *top1, ""])
+    with replaced(weights.with_suffix(".md")) as card:
+        card.write_text(text)

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
-from fewbits.apps.train.checkpoints import save_checkpoint
-from fewbits.apps.train.optimisation import MuonAndAdam, average_into, begin_integer_stage, latest
+from fewbits.apps.train.checkpoints import latest, save_checkpoint
+from fewbits.apps.train.optimisation import MuonAndAdam, average_into, begin_integer_stage
 from fewbits.apps.train.ranks import agree, alike, by_first, diverge, of_first, rank
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
@@ -260,7 +260,8 @@ def train(data: Path, out: Path, schedule: Schedule, device: str = "cpu", seed: 
             m.entropy_model.simulated = state["simulated"]
         report(f"going on from step {step}, {elapsed / 60:.1f} minutes")
     diverge(random_state)
-    log = SummaryWriter(out / "log") if rank() == 0 else None
+    # what was logged after the checkpoint comes again
+    log = SummaryWriter(out / "log", purge_step=step + 1) if rank() == 0 else None
 
     def save() -> None:
         save_checkpoint({

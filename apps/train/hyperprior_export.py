@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewbits.apps.train.checkpoints import replaced
 from fewbits.apps.train.hyperprior import (
     METRIC_OF,
     SIZES,
@@ -67,9 +68,9 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
     tables = {LATENT_TABLES: logistic_scale_tables(table_scales()), HYPER_TABLES: factorised_tables(
         *zip(*map(_trimmed, hyper_latent_counts(model, counted)), strict=True))}
     more_tables, tensors = others(model, networks, tables, counted)
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(weights, model, networks, tables | more_tables,
-                 {"date": f"{date.today()}", "steps": str(state["step"])}, tensors)
+    with replaced(weights) as temporary:
+        save_weights(temporary, model, networks, tables | more_tables,
+                     {"date": f"{date.today()}", "steps": str(state["step"])}, tensors)
     report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
     metric = METRIC_OF[state["tune"]]
     anchor = anchor_curve(validation, metric)
@@ -81,7 +82,8 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
         report(f"step {history[-1][0]}: {_signed(history[-1][1])} % against {anchor.codec}")
     card = ModelCard(weights.stem, f"{date.today()}", f"{len(training) // len(SIZES)} photos", state["start"],
                      state["step"], state["elapsed"] / 60, metric, validate(model, validation, metric), history)
-    weights.with_suffix(".md").write_text(card.text())
+    with replaced(weights.with_suffix(".md")) as temporary:
+        temporary.write_text(card.text())
 
 
 def _ready(model: HyperpriorModel, state: dict[str, Tensor], formats_fixed: bool) -> HyperpriorModel:

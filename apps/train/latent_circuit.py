@@ -21,6 +21,7 @@ import torch
 from PIL import Image as PillowImage
 from torch import Tensor
 
+from fewbits.apps.train.checkpoints import replaced
 from fewbits.codecs.circuit.em import Expectation, Parameters
 from fewbits.codecs.circuit.tree import maximum_spanning_tree, mutual_information, rooted_at_centre
 from fewbits.codecs.codec import Progress, no_progress
@@ -94,13 +95,14 @@ def train(data: Path, weights: Path, budget: Budget = Budget(), base: Path = WEI
     learner = Learner(loaded.coder.residuals.latent_tables, _positions(training, budget.positions), budget)
     history = learner.train(_positions(held_out, budget.positions // 10), progress, report)
     circuit = learner.circuit(loaded.identity)
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    circuit.save(weights, {"date": f"{date.today()}"})
+    with replaced(weights) as temporary:
+        circuit.save(temporary, {"date": f"{date.today()}"})
     savings = _savings(circuit, loaded.coder, held_out)
     for quality, saved in savings.items():
         report(f"quality {quality:g}: {saved:.2f} % saved of the validation photos")
     photo_counts = len(training), len(held_out)
-    weights.with_suffix(".md").write_text(_card(weights, budget, photo_counts, learner, history, savings))
+    with replaced(weights.with_suffix(".md")) as card:
+        card.write_text(_card(weights, budget, photo_counts, learner, history, savings))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What recipes have in common: two optimisers as one, averaged weights, and the stage with integer networks."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -60,11 +59,6 @@ def average_into(averaged: nn.Module, model: nn.Module, decay: float) -> None:
             old.lerp_(new, 1 - decay)
         else:
             old.copy_(new)
-
-
-def latest(checkpoint: Path) -> dict[str, Any] | None:
-    """What a checkpoint holds, tensors on the CPU; None if there is none yet."""
-    return torch.load(checkpoint, map_location="cpu", weights_only=False) if checkpoint.exists() else None
 
 
 def begin_integer_stage(*models: nn.Module) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fewbits.apps.train.checkpoints import replaced
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.overfit.analysis import fitted_filters, propose
 from fewbits.codecs.image.overfit.architecture import CONTEXT_NETWORKS, GRIDS, SIZES, DecoderSize
@@ -291,8 +292,8 @@ class SizeTraining:
 def export(run: Path, weights: Path) -> None:
     """Writes the file of starts from the finished decoders of a run."""
     by_size = [sorted(_starts_kept(_kept(run, size), size), key=lambda start: start.trade) for size in SIZES]
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    save_starts(weights, by_size, context_tables(), {"date": f"{date.today()}", "grids": f"{GRIDS}"})
+    with replaced(weights) as temporary:
+        save_starts(temporary, by_size, context_tables(), {"date": f"{date.today()}", "grids": f"{GRIDS}"})
 
 
 def _kept(run: Path, size: DecoderSize) -> Path:
@@ -301,7 +302,9 @@ def _kept(run: Path, size: DecoderSize) -> Path:
 
 def _keep(path: Path, starts: list[Start]) -> None:
     arrays = {name: np.stack([start.networks[name] for start in starts]) for name in starts[0].networks}
-    np.savez(path, trades=[start.trade for start in starts], filters=[start.filters for start in starts], **arrays)
+    with replaced(path) as temporary:
+        np.savez(temporary, trades=[start.trade for start in starts], filters=[start.filters for start in starts],
+                 **arrays)
 
 
 def _starts_kept(path: Path, size: DecoderSize) -> list[Start]:

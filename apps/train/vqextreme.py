@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fewbits.apps.train.checkpoints import save_checkpoint
+from fewbits.apps.train.checkpoints import latest, save_checkpoint
 from fewbits.apps.train.hyperprior import Schedule as Crops
 from fewbits.apps.train.hyperprior import cut, load_photos, random_batch
-from fewbits.apps.train.optimisation import MuonAndAdam, average_into, latest
+from fewbits.apps.train.optimisation import MuonAndAdam, average_into
 from fewbits.apps.train.ranks import agree, alike, by_first, diverge, of_first, rank
 from fewbits.apps.train.vqextreme_start import begin, images_of
 from fewbits.codecs.codec import Progress, no_progress

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewbits.apps.train.checkpoints import replaced
 from fewbits.apps.train.hyperprior import SIZES, VALIDATION_EVERY, load_photos
 from fewbits.apps.train.vqextreme import VALIDATED, validate
 from fewbits.apps.train.vqextreme_start import clustered, images_of
@@ -45,12 +46,13 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
         calibrate(model, number, training[:: len(SIZES) * CALIBRATED_EVERY])
         tables.append(rate_tables(model, number, coded(model, training[number % 2 :: COUNTED_EVERY], number)))
         report(f"tables of rate {number}, where a bit is worth {model.slope(number):.1f}")
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(weights, model, tables, {"date": f"{date.today()}", "steps": str(state["step"])})
+    with replaced(weights) as temporary:
+        save_weights(temporary, model, tables, {"date": f"{date.today()}", "steps": str(state["step"])})
     report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
     large = [photo for photo in validation if min(photo.shape[1:]) > 160]  # as MS-SSIM needs
     text = _card(weights.stem, state, len(training) // len(SIZES), validate(model, large, VALIDATED))
-    weights.with_suffix(".md").write_text(text)
+    with replaced(weights.with_suffix(".md")) as card:
+        card.write_text(text)
 
 
 @torch.inference_mode()

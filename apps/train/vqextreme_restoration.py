@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fewbits.apps.train.checkpoints import replaced
 from fewbits.apps.train.hyperprior import load_photos
 from fewbits.apps.train.vqextreme_export import coded
 from fewbits.codecs.codec import Progress, no_progress
@@ -80,10 +81,11 @@ def train(data: Path, weights: Path, out: Path, schedule: Schedule, seed: int = 
         if step % 25 == 0:
             progress(elapsed / budget, f"step {step}, {float(coarse.detach()):.2f} and {float(fine.detach()):.2f} bits")
     points = [_tested(network.eval(), finished.model, tested[n], n) for n in range(len(RATES))]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_restoration(out, network, finished.identity, {"date": f"{date.today()}", "steps": str(step)})
+    with replaced(out) as temporary:
+        save_restoration(temporary, network, finished.identity, {"date": f"{date.today()}", "steps": str(step)})
     report(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {step} steps")
-    out.with_suffix(".md").write_text(_card(out.stem, finished.identity, step, schedule.minutes, points))
+    with replaced(out.with_suffix(".md")) as card:
+        card.write_text(_card(out.stem, finished.identity, step, schedule.minutes, points))
 
 
 def code_lengths(network: RestorationNetwork, model: VqExtremeModel, windows: list[CellIndices], number: int,

@@ -88,6 +88,52 @@ def test_a_failure_leaves_nothing_behind_and_the_old_file_alone(tmp_path: Path) 
     assert os.listdir(tmp_path) == ["a.fwb"]
 
 
+OPERATIONS = frozenset({"open", "os.mkdir", "os.rename", "os.rmdir", "os.remove"})
+
+
+def killed_before(operation: int, output: Path) -> bool:
+    """Writes `output` in a fork that is killed before an operation on files below its folder; whether it came to it."""
+    process = os.fork()
+    if not process:
+        operations = iter(range(operation))
+
+        def hear(event: str, arguments: tuple) -> None:
+            if event in OPERATIONS and str(output.parent) in str(arguments[0]) and next(operations, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hear)
+        with paths.whole_or_absent(output, overwrite=True) as temporary:
+            temporary.write_bytes(b"new")
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+
+
+def test_killed_before_any_operation_a_file_is_old_or_new_and_leftovers_go(tmp_path: Path) -> None:
+    output = tmp_path / "a.fwb"
+    left = set()
+    for operation in range(100):
+        output.write_bytes(b"old")
+        if not killed_before(operation, output):
+            break
+        left.add((output.read_bytes(), len(os.listdir(tmp_path)) - 1))
+        paths.remove_leftovers(tmp_path)
+        assert os.listdir(tmp_path) == ["a.fwb"]
+    assert left == {(b"old", 0), (b"old", 1), (b"new", 1)} and output.read_bytes() == b"new"
+
+
+def test_what_is_still_written_is_no_leftover(tmp_path: Path) -> None:
+    with paths.whole_or_absent(tmp_path / "a.fwb", overwrite=False) as temporary:
+        temporary.write_bytes(b"new")
+        paths.remove_leftovers(tmp_path)
+    assert (tmp_path / "a.fwb").read_bytes() == b"new"
+
+
+def test_folders_that_were_made_for_nothing_go_again(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), paths.whole_or_absent(tmp_path / "b" / "c" / "a.fwb", overwrite=False):
+        raise RuntimeError
+    assert not os.listdir(tmp_path)
+
+
 def test_existing_files_need_leave_to_be_overwritten(tmp_path: Path) -> None:
     output = tmp_path / "a.fwb"
     output.write_bytes(b"old")

@@ -275,9 +275,10 @@ def test_paths_that_cannot_be_read(tmp_path):
         Audio.open(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.ogg", "a", "none/a.wav"])
-def test_what_cannot_be_written(name, tmp_path):
-    with pytest.raises(InputError, match=r"cannot be written to .*\.wav and \.flac"):
+@pytest.mark.parametrize(("name", "why"), [("a.mp4", r"\.wav and \.flac"), ("a.ogg", r"\.wav and \.flac"),
+                                           ("a", r"\.wav and \.flac"), ("none/a.wav", "No such file or directory")])
+def test_what_cannot_be_written(name, why, tmp_path):
+    with pytest.raises(InputError, match=f"cannot be written to .*{why}"):
         noise(10).save(tmp_path / name)
     with pytest.raises(InputError, match="cannot be written"):
         noise(10, channels=9).save(tmp_path / "a.flac")

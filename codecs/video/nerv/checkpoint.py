@@ -1,7 +1,7 @@
 """Fits that take long, kept in a file, so that one that was interrupted can go on."""
 
 import hashlib
-import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +27,16 @@ class Checkpoint:
 
     def __init__(self, path: Path, identity: str) -> None:
         self.path, self.identity = path, identity
+        self._partial = path.with_name(path.name + ".partial")
 
     def load(self) -> dict[str, Tensor]:
-        """What was saved; nothing where there is no file.
+        """What was saved; nothing where there is no file. What a run that was killed left half-written goes.
 
         Raises:
             InputError: if the file is no checkpoint, or that of another encoding.
         """
+        with suppress(OSError):
+            self._partial.unlink()
         if not self.path.exists():
             return {}
         try:
@@ -49,12 +52,13 @@ class Checkpoint:
 
     def save(self, tensors: dict[str, Tensor]) -> None:
         """Replaces what was saved; whole or not at all. Raises `InputError` where the file cannot be written."""
-        partial = self.path.with_name(self.path.name + ".partial")
         try:
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial,
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, self._partial,
                       {"identity": self.identity})
-            os.replace(partial, self.path)
+            self._partial.replace(self.path)
         except (SafetensorError, OSError) as error:
+            with suppress(OSError):
+                self._partial.unlink()
             raise InputError(f"The checkpoint {self.path} cannot be written: {error}.") from None
 
 
