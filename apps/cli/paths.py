@@ -1,6 +1,5 @@
 """Where commands read and write: files, pipes and folders, with output that is whole or absent."""
 
-import fcntl
 import os
 import shutil
 import sys
@@ -13,6 +12,11 @@ from typing import IO
 
 from fewbits.entropy.container import START_BYTES, kind_of_start
 from fewbits.errors import InputError
+
+try:
+    from fcntl import LOCK_EX, LOCK_NB, flock
+except ImportError:  # Windows has no such locks: there leftovers stay
+    flock = None  # type: ignore[assignment]
 
 PIPE = "-"
 _TEMPORARY = ".fewbits-"  # how folders begin in which output is written
@@ -231,9 +235,10 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))
         with suppress(FileNotFoundError):  # another process took it for a leftover before it was locked
-            lock = os.open(folder, os.O_RDONLY)
+            lock = os.open(os.devnull if flock is None else folder, os.O_RDONLY)
             with suppress(OSError):  # file systems without locks: there leftovers stay
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                if flock is not None:
+                    flock(lock, LOCK_EX)
             if folder.exists():
                 return folder, lock
             os.close(lock)
@@ -241,11 +246,11 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
 
 def remove_leftovers(folder: Path) -> None:
     """Removes what `whole_or_absent` left in a folder when its process was killed; not what others still write."""
-    for leftover in folder.glob(f"{_TEMPORARY}*"):
+    for leftover in () if flock is None else folder.glob(f"{_TEMPORARY}*"):
         with suppress(OSError):
             lock = os.open(leftover, os.O_RDONLY)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                flock(lock, LOCK_EX | LOCK_NB)
                 shutil.rmtree(leftover, ignore_errors=True)
             finally:
                 os.close(lock)
