@@ -10,9 +10,9 @@ SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbi
 	-m fewbits.codecs.video_source -m fewbits.codecs.video_frame -m fewbits.codecs.video_timing -m fewbits.codecs.video_writer \
 	-m fewbits.codecs.kinds -m fewbits.codecs.sources -m fewbits.codecs.suffixes -m fewbits.codecs.simple \
 	-p fewbits.codecs.circuit -p fewbits.entropy -p fewbits.eval -p fewbits.apps.cli -p fewbits.apps.batch \
-	-p fewbits.apps.gui -p fewbits.apps.site -m fewbits.apps.pillow_plugin
+	-p fewbits.apps.gui -p fewbits.apps.site -p fewbits.apps.fuzz -m fewbits.apps.pillow_plugin
 
-.PHONY: help setup demo docs site test test-slow lint lock clean
+.PHONY: help setup demo docs site test test-slow fuzz lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make docs       the reference of the Python API, in docs/_build/api/"
 	@echo "make site       measure codecs of all kinds, on DATA=FOLDER or small samples, and write pages to site/"
 	@echo "make test       lint, then the tests (test-slow: the slow tests too)"
+	@echo "make fuzz       changed files for every codec, MINUTES=5 in all; see docs/fuzzing.md"
 	@echo "make lint       ruff and mypy"
 	@echo "make setup      only make .venv"
 	@echo "make lock       renew requirements.lock from pyproject.toml"
@@ -55,6 +56,10 @@ test: lint
 test-slow: lint
 	@$(BIN)/pytest --quiet -m ""
 
+MINUTES ?= 5
+fuzz: $(READY)
+	@$(BIN)/python -m fewbits.apps.fuzz tests/golden tests/corpus --minutes $(MINUTES)
+
 # mypy cannot follow a package whose folders lie elsewhere, so it gets a tree of links that looks like the installed one.
 lint: $(READY)
 	@$(BIN)/ruff check --quiet --output-format concise .
@@ -67,5 +72,5 @@ lock: $(READY)
 		--extra train --extra metrics --extra test --extra dev --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .typing build dist docs/_build *.egg-info demo-output site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .typing build dist docs/_build *.egg-info demo-output site fuzz-failures .pytest_cache .mypy_cache .ruff_cache
 	find $(FOLDERS) fewbits tests -name __pycache__ -prune -exec rm -rf {} +
