@@ -26,18 +26,19 @@ def main() -> int:
     options = parser.parse_args()
     seeds = bench.seeds_in(options.seeds)
     chosen = options.codec or list(seeds)
-    end, tallies = time.monotonic() + 60 * options.minutes, {}
+    end, failed = time.monotonic() + 60 * options.minutes, False
+    print(bench.HEAD)
     for number, name in enumerate(chosen):
-        print(f"{name} ...", file=sys.stderr, flush=True)
         registry.create(name)  # what it imports, its processes need not
         left = max(end - time.monotonic(), 0) / (len(chosen) - number)
-        tallies[name] = bench.fuzz(seeds[name], left, options.first)
-        for sign, (count, _) in tallies[name].failures.items():
+        tally = bench.fuzz(seeds[name], left, options.first)
+        for sign, (count, _) in tally.failures.items():
             print(f"{name}: {sign}, {count} times", file=sys.stderr)
-        for path in bench.keep(tallies[name], name, seeds[name], options.output):
+        for path in bench.keep(tally, name, seeds[name], options.output):
             print(f"kept {path}", file=sys.stderr, flush=True)
-    print(bench.table(tallies))
-    return int(any(tally.failures for tally in tallies.values()))
+        print(bench.row(name, tally), flush=True)
+        failed |= bool(tally.failures)
+    return int(failed)
 
 
 if __name__ == "__main__":

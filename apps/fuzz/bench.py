@@ -120,14 +120,16 @@ def _sign(outcome: Outcome) -> str:
     return f"{outcome.error} {' '.join(outcome.failure.split(':')[:2])}"
 
 
-def table(tallies: dict[str, Tally]) -> str:
-    """The table in Markdown."""
-    lines = ["| codec | files changed | reached the decoder | values | errors | failures | s |",
-             "| --- | --- | --- | --- | --- | --- | --- |"]
-    for name, tally in tallies.items():
-        errors = ", ".join(f"{error.removesuffix('Error')} {count:,}" for error, count in tally.errors.most_common()
-                           if error != VALUE)
-        failed = sum(count for count, _ in tally.failures.values())
-        lines.append(f"| {name} | {tally.parsed:,} | {tally.decoded:,} | {tally.errors[VALUE]:,} | {errors} | {failed} "
-                     f"| {tally.seconds:.0f} |")
-    return "\n".join(lines)
+HEAD = """| codec | files changed | reached the decoder | values | errors | failures | s |
+| --- | --- | --- | --- | --- | --- | --- |"""
+"""The beginning of the table, in Markdown."""
+
+
+def row(name: str, tally: Tally) -> str:
+    """The line of a codec in the table."""
+    errors = ", ".join(f"{error.removesuffix('Error')} {count:,}" for error, count in tally.errors.most_common()
+                       if error != VALUE)
+    failed = sum(count for count, _ in tally.failures.values())
+    cells = (name, f"{tally.parsed:,}", f"{tally.decoded:,}", f"{tally.errors[VALUE]:,}", errors, str(failed),
+             f"{tally.seconds:.0f}")
+    return f"| {' | '.join(cells)} |"

@@ -94,14 +94,14 @@ def _field(data: bytes, others: Sequence[bytes], random: Random) -> bytes:
 
 
 def _media(data: bytes, others: Sequence[bytes], random: Random) -> bytes:
-    """Another value that the header may have, in a header that is right."""
+    """Another value that the header may have, in a header that is right; checksums stay as they were."""
     box = container.read(data, registry.settings_of_number)
     settings_fields = registry.settings_of_number(box.header.codec)
     field = random.choice(container.MEDIA_FIELDS[box.header.kind] + settings_fields)
     values = box.header.media if field.name in box.header.media else box.header.settings
     near = (values[field.name] + random.choice((-8, -2, -1, 1, 2, 8)), values[field.name] * 2, random.choice(FAR))
     values[field.name] = min(max(random.choice(near), field.low), field.high)
-    return container.write(box.header, settings_fields, [_bytes_of(data, section) for section in box.sections])
+    return _with_checksums(box.header, [_piece(data, section) for section in box.sections])
 
 
 def _section_list(data: bytes, others: Sequence[bytes], random: Random) -> bytes:
