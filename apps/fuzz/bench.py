@@ -117,7 +117,7 @@ def keep(tally: Tally, codec: str, seeds: Seeds, folder: Path) -> list[Path]:
 
 def _sign(outcome: Outcome) -> str:
     """What makes two failures the same: the name, and the place."""
-    return f"{outcome.error} {' '.join(outcome.failure.split(':')[:2])}"
+    return f"{outcome.error} {':'.join(outcome.failure.split(':')[:2])}"
 
 
 HEAD = """| codec | files changed | reached the decoder | values | errors | failures | s |

@@ -13,6 +13,10 @@ VALUE = "value"
 """What comes of a case that ends without an error."""
 
 
+SIZES = {"width", "height", "count", "channels", "rate"}
+"""Media fields that what is decoded must have as the header says them."""
+
+
 class SilentlyWrongError(Exception):
     """A file decodes although its bytes and its checksums disagree, or into another shape than its header says."""
 
@@ -109,7 +113,7 @@ def decode(data: bytes, honest: bool, size: int) -> str:
         return type(error).__name__
     header = container.read_header(data, registry.settings_of_number)[0]
     fields = kinds.fields_of(media, sound=isinstance(media, Video) and media.sound is not None)
-    wrong = [name for name, value in header.media.items() if name != "layout" and fields[name] != value]
+    wrong = [name for name in SIZES & header.media.keys() if fields[name] != header.media[name]]
     if wrong:
-        raise SilentlyWrongError(f"What is decoded has not the {' and '.join(wrong)} of the header.")
+        raise SilentlyWrongError(f"What is decoded has not the {' and '.join(sorted(wrong))} of the header.")
     return VALUE
