@@ -10,9 +10,9 @@ SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbi
 	-m fewbits.codecs.video_source -m fewbits.codecs.video_frame -m fewbits.codecs.video_timing -m fewbits.codecs.video_writer \
 	-m fewbits.codecs.kinds -m fewbits.codecs.sources -m fewbits.codecs.suffixes -m fewbits.codecs.simple \
 	-p fewbits.codecs.circuit -p fewbits.entropy -p fewbits.eval -p fewbits.apps.cli -p fewbits.apps.batch \
-	-p fewbits.apps.gui -p fewbits.apps.site -m fewbits.apps.pillow_plugin
+	-p fewbits.apps.gui -p fewbits.apps.site -p fewbits.apps.fuzz -m fewbits.apps.pillow_plugin
 
-.PHONY: help setup demo docs site test test-slow faults lint lock clean
+.PHONY: help setup demo docs site test test-slow faults fuzz lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make site       measure codecs of all kinds, on DATA=FOLDER or small samples, and write pages to site/"
 	@echo "make test       lint, then the tests (test-slow: the slow tests too)"
 	@echo "make faults     kill commands 200 times and look at what becomes of their files; a quarter of an hour"
+	@echo "make fuzz       changed files for every codec, MINUTES=5 in all; see docs/fuzzing.md"
 	@echo "make lint       ruff and mypy"
 	@echo "make setup      only make .venv"
 	@echo "make lock       renew requirements.lock from pyproject.toml"
@@ -59,6 +60,10 @@ test-slow: lint
 faults: $(READY)
 	@$(BIN)/python tests/apps/kills.py
 
+MINUTES ?= 5
+fuzz: $(READY)
+	@$(BIN)/python -m fewbits.apps.fuzz tests/golden tests/corpus --minutes $(MINUTES)
+
 # mypy cannot follow a package whose folders lie elsewhere, so it gets a tree of links that looks like the installed one.
 lint: $(READY)
 	@$(BIN)/ruff check --quiet --output-format concise .
@@ -71,5 +76,5 @@ lock: $(READY)
 		--extra train --extra metrics --extra test --extra dev --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .typing build dist docs/_build *.egg-info demo-output site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .typing build dist docs/_build *.egg-info demo-output site fuzz-failures .pytest_cache .mypy_cache .ruff_cache
 	find $(FOLDERS) fewbits tests -name __pycache__ -prune -exec rm -rf {} +

@@ -348,6 +348,22 @@ def read(data: bytes, fields_of: FieldsOf) -> Container:
     return Container(header, table.header_size, sections, data)
 
 
+def resealed(data: bytes, fields_of: FieldsOf) -> bytes:
+    """The same file with the right checksum at every section that is complete, as an attacker would make it.
+
+    Raises:
+        NotFewbitsError, UnsupportedError, TruncatedError, DamagedError, LimitError: see `read`; of its header alone.
+    """
+    _, table = read_header(data, fields_of)
+    out, base = bytearray(data), zlib.crc32(data[: table.header_size])
+    for number, section in enumerate(_sections(data, table)):
+        end = section.offset + section.length
+        if end <= len(data):
+            checksum = _checksum(base, number, data[section.offset : end])
+            out[section.offset - CRC_BYTES : section.offset] = checksum.to_bytes(CRC_BYTES, "little")
+    return bytes(out)
+
+
 def _sections(data: bytes, table: SectionTable) -> list[Section]:
     view = memoryview(data)
     base = zlib.crc32(view[: table.header_size])

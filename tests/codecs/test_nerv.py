@@ -262,6 +262,12 @@ def test_networks_that_are_too_large_are_refused_before_memory_is_taken(groups: 
                                       Positions(range(1)))
 
 
+@pytest.mark.parametrize("frames", [1, 2])
+def test_a_network_begins_with_numbers_where_its_embedding_is_a_single_vector(frames: int) -> None:
+    config = NervConfig(NERV, 0, frames, 16, 16)
+    assert torch.isfinite(first_row(torch.rand(frames, 16, 16, 3) * 255, config)).all()
+
+
 def test_golden_file_decodes_as_when_it_was_made() -> None:
     golden = Path(__file__).parents[1] / "golden" / "nerv-1.fwb"
     data = golden.read_bytes()

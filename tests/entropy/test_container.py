@@ -19,6 +19,7 @@ from fewbits.entropy.container import (
     header_layout,
     read,
     read_header,
+    resealed,
     size_of_sections,
     write,
 )
@@ -208,6 +209,17 @@ def test_swapped_sections_are_damaged() -> None:
     data = write(PHOTO, fields_of(1), [b"aaaa", b"bbbb", b"cccc"])
     swapped = data[:-24] + data[-16:-8] + data[-24:-16] + data[-8:]
     assert [s.intact for s in read(swapped, fields_of).sections] == [False, False, True]
+
+
+def test_resealed_files_have_the_right_checksums_wherever_a_section_is_complete() -> None:
+    data, _ = small_file()
+    assert resealed(data, fields_of) == data
+    changed = data.replace(b"third", b"other")
+    assert [section.intact for section in read(resealed(changed, fields_of), fields_of).sections] == [True] * 4
+    assert read_all(resealed(changed, fields_of))[1] == [b"first", b"", b"the other section", b"4"]
+    cut = resealed(changed[:-8], fields_of)
+    assert len(cut) == len(data) - 8
+    assert [section.intact for section in read(cut, fields_of).sections] == [True, True, False, False]
 
 
 def mutations() -> dict[str, Callable[[random.Random, bytes], bytes]]:

@@ -43,7 +43,7 @@ def principal_components(frames: Tensor, config: NervConfig) -> Tensor:
     channels = config.design.embedding_channels
     _, directions = torch.linalg.eigh(flat.T @ flat)
     found = flat @ directions.flip(1)[:, :channels]
-    found = SPREAD * found / (found.std(0) + 1e-3)
+    found = SPREAD * found / (found.std(0, correction=0) + 1e-3)
     embedding = torch.zeros(config.embedding_steps, channels, rows, columns)
     embedding[: len(shown), : found.shape[1]] = found.unflatten(0, features.shape[:3]).movedim(-1, 1)
     embedding[len(shown) :] = embedding[len(shown) - 1]
