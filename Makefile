@@ -12,7 +12,7 @@ SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbi
 	-p fewbits.codecs.circuit -p fewbits.entropy -p fewbits.eval -p fewbits.apps.cli -p fewbits.apps.batch \
 	-p fewbits.apps.gui -p fewbits.apps.site -m fewbits.apps.pillow_plugin
 
-.PHONY: help setup demo docs site test test-slow lint lock clean
+.PHONY: help setup demo docs site test test-slow matrix lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make docs       the reference of the Python API, in docs/_build/api/"
 	@echo "make site       measure codecs of all kinds, on DATA=FOLDER or small samples, and write pages to site/"
 	@echo "make test       lint, then the tests (test-slow: the slow tests too)"
+	@echo "make matrix     decode golden files under many settings of libraries and processor"
 	@echo "make lint       ruff and mypy"
 	@echo "make setup      only make .venv"
 	@echo "make lock       renew requirements.lock from pyproject.toml"
@@ -54,6 +55,9 @@ test: lint
 
 test-slow: lint
 	@$(BIN)/pytest --quiet -m ""
+
+matrix: $(READY)
+	@$(BIN)/python tests/golden/matrix.py
 
 # mypy cannot follow a package whose folders lie elsewhere, so it gets a tree of links that looks like the installed one.
 lint: $(READY)
