@@ -61,14 +61,16 @@ def expected(golden: Path) -> MediaSource:
 
 
 def difference(golden: Path) -> float:
-    """The largest difference of a sample from the expected one, in levels; infinite for other shapes."""
+    """The largest difference of a sample from the expected one, in levels; infinite for other shapes or rates."""
     data, kept = golden.read_bytes(), expected(golden)
+    made: MediaSource
     if isinstance(kept, VideoFile):
-        pairs = list(zip_longest(files.CodedVideo(data).frames(), kept.frames(), fillvalue=np.zeros(0)))
+        made = files.CodedVideo(data)
+        pairs = list(zip_longest(made.frames(), kept.frames(), fillvalue=np.zeros(0)))
     else:
         made = files.decode(data, weights=weights_of(golden)).media
         pairs = [(_samples(made), _samples(kept))]
-    if any(a.shape != b.shape for a, b in pairs):
+    if getattr(made, "rate", None) != getattr(kept, "rate", None) or any(a.shape != b.shape for a, b in pairs):
         return float("inf")
     level = SOUND_LEVEL if isinstance(kept, Audio) else 1
     return max(float(np.abs(a.astype(np.float64) - b).max()) / level for a, b in pairs)
