@@ -1,4 +1,5 @@
-"""Makes a golden file of `nerv`: NAME.fwb, NAME.mkv (its frames) and NAME.sha256 (of the network's integers)."""
+"""Makes a golden file of a codec for films, as its name begins, at an effort: NAME.fwb, NAME.mkv (its frames) and
+NAME.sha256 (of the network's integers)."""
 
 import hashlib
 import sys
@@ -24,7 +25,8 @@ def film() -> Video:
 
 if __name__ == "__main__":
     name = Path(sys.argv[1])
-    data = files.encode(film(), "nerv", Target(quality=60, effort=6)).data
+    codec, effort = name.name.rsplit("-", 1)[0], int(sys.argv[2])
+    data = files.encode(film(), codec, Target(quality=60, effort=effort)).data
     name.with_suffix(".fwb").write_bytes(data)
     files.CodedVideo(data).save(name.with_suffix(".mkv"))
     parsed = files.parse(data)
