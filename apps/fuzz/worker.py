@@ -1,5 +1,6 @@
 """Cases in a process of their own, so that a crash, a hang and a hunger for memory are seen and end nothing else."""
 
+import faulthandler
 import multiprocessing
 import os
 import resource
@@ -92,6 +93,7 @@ def _receive(connection: Connection, process: multiprocessing.process.BaseProces
 
 def _run(connection: Connection, cases: Sequence[Case], seeds: Seeds, deep: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.disable()  # a crash is an outcome, told by the other side
     for data in seeds.own:
         parse(data, True)
         if deep:
