@@ -5,14 +5,12 @@ Each scale with a codebook has its residuals divided into vectors, the last one 
 as whole steps. What is decoded are integers in 1/16 step.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from fewbits.codecs.image.hyperprior.residuals import Group, Read
 from fewbits.codecs.latents import SYMBOL_LIMIT, UNIT
@@ -67,12 +65,11 @@ class VectorResiduals:
         wanted, sorted_scales = residuals[order], scales[order]
         whole = np.rint(wanted).clip(-SYMBOL_LIMIT, SYMBOL_LIMIT)
         decoded, spelled = whole * UNIT, np.ones(len(order), bool)
-        runs = self._runs(sorted_scales)
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            symbols = list(pool.map(partial(self._chosen, wanted), runs))
-        for run, own in zip(runs, symbols, strict=True):
+        symbols, runs = [], self._runs(sorted_scales)
+        for run in runs:
             place = slice(run.start, run.stop)
-            values, spelled[place] = self._values(run, own)
+            symbols.append(self._codebooks[run.scale].choose(_rows(wanted[place], int(self.dimensions[run.scale]))))
+            values, spelled[place] = self._values(run, symbols[-1])
             decoded[place] = np.where(spelled[place], decoded[place], values)
         indices = np.concatenate(symbols).astype(np.int32) if symbols else np.empty(0, np.int32)
         groups = [Group(indices, self._tables_of(runs), self.index_tables),
@@ -95,10 +92,6 @@ class VectorResiduals:
             decoded[place], spelled[place] = self._values(run, own)
         decoded[spelled] = read(self.latent_tables, sorted_scales[spelled]).astype(np.float32) * UNIT
         return _unsorted(decoded, order)
-
-    def _chosen(self, wanted: np.ndarray, run: Run) -> np.ndarray:
-        """The entry for each vector of a run, from all sorted residuals."""
-        return self._codebooks[run.scale].choose(_rows(wanted[run.start : run.stop], int(self.dimensions[run.scale])))
 
     @cached_property
     def _codebooks(self) -> "list[PricedCodebook]":
