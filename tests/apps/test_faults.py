@@ -163,13 +163,12 @@ def test_a_full_disk_is_told_of_sounds_to_the_last_byte(suffix: str, tmp_path: P
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".webm", ".mov"])
-def test_a_full_disk_is_told_of_films_to_the_last_byte(suffix: str, film: Callable, moving: Callable,
-                                                       tmp_path: Path) -> None:
+def test_a_full_disk_is_told_of_films(suffix: str, film: Callable, moving: Callable, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     source = VideoFile(BytesIO(film(moving())), 10**6)
     source.save(path)
-    size = path.stat().st_size
-    for limit in (10, size // 2, size - 1):
+    size = path.stat().st_size  # of lossy films it differs from time to time, by how threads of their encoders meet
+    for limit in (10, size // 2, size - 1 if suffix == ".mkv" else 3 * size // 4):
         with files_end_at(limit), pytest.raises(InputError, match=r"cannot be written to .*: File too large\.$"):
             source.save(path)
 
