@@ -23,12 +23,12 @@ Mutation = Callable[[bytes, Sequence[bytes], Random], bytes]
 
 
 def mutated(data: bytes, others: Sequence[bytes], step: int) -> bytes:
-    """The file after one change, which `step` chooses; what cannot be done to a file whose header is wrong is another
-    change of its bytes."""
+    """The file after one change, which `step` chooses; what cannot be done to a file whose header is wrong, or holds
+    what none can, is another change of its bytes."""
     random = Random(step)
     try:
         return random.choice(MUTATIONS)(data, others, random)
-    except StreamError:
+    except (StreamError, ValueError):
         return random.choice(_OF_BYTES)(data, others, random)
 
 
