@@ -49,7 +49,7 @@ class Video(VideoSource):
     @classmethod
     def read(cls, source: VideoSource) -> "Video":
         """The whole of a film. Raises `InputError` where it cannot be read."""
-        samples = _gathered(source.frames(), source.count, source.height, source.width)
+        samples = gathered(source.frames(), source.count, source.height, source.width)
         return cls(samples, source.rate, source.colour, source.sound)
 
     def with_sound(self, track: SoundTrack | None) -> "Video":
@@ -82,7 +82,7 @@ class VideoCodec(Codec[VideoSource]):
     def decode(self, stream: Stream, shape: dict[str, int], progress: Progress = no_progress) -> Video:
         """All frames, without sound."""
         frames = self.decode_frames(stream, shape, Positions(range(shape["count"])), progress)
-        samples = _gathered(frames, shape["count"], shape["height"], shape["width"])
+        samples = gathered(frames, shape["count"], shape["height"], shape["width"])
         return Video(samples, rate_in(shape), colour_in(shape))
 
 
@@ -123,7 +123,7 @@ def colour_in(shape: dict[str, int]) -> Colour:
     return Colour(MATRICES[shape["matrix"]], bool(shape["full_range"]))
 
 
-def _gathered(frames: Iterator[np.ndarray], count: int, height: int, width: int) -> np.ndarray:
+def gathered(frames: Iterator[np.ndarray], count: int, height: int, width: int) -> np.ndarray:
     """All frames in one array."""
     samples = np.empty((count, height, width, 3), np.uint8)
     for place, frame in zip(samples, frames, strict=True):

@@ -1,11 +1,13 @@
 """The video codecs that fit a network to a film."""
 
 import random
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ import torch
 
 from fewbits.codecs import files
 from fewbits.codecs.codec import Stream, Target
-from fewbits.codecs.film import Positions, Video
+from fewbits.codecs.film import Positions, Video, gathered
 from fewbits.codecs.video.nerv import coding, encoder
 from fewbits.codecs.video.nerv.aims import Aim
 from fewbits.codecs.video.nerv.codec import HnervCodec, NervCodec, NervPlusCodec, NirvanaCodec
@@ -193,6 +195,20 @@ def test_differences_take_fewer_bytes_than_networks() -> None:
     video = Video(np.repeat(film(1).samples, 4, 0), Fraction(25))
     first, second = ChainCodec().encode(video, Target(quality=60, effort=4)).sections
     assert first is not None and second is not None and len(second) < 0.5 * len(first)
+
+
+def test_only_the_frames_of_a_group_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups: list[weakref.ref[np.ndarray]] = []
+
+    def watched(*arguments: Any) -> np.ndarray:
+        assert all(earlier() is None for earlier in groups)
+        frames = gathered(*arguments)
+        groups.append(weakref.ref(frames))
+        return frames
+
+    monkeypatch.setattr(encoder, "gathered", watched)
+    SmallGroupsCodec().encode(film(8, 16, 16), Target(effort=1))
+    assert len(groups) == 2
 
 
 def test_any_frames_can_be_had(groups: tuple[Video, Stream]) -> None:

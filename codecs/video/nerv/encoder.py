@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fewbits.codecs.codec import Progress, Stream, Target
+from fewbits.codecs.film import gathered
 from fewbits.codecs.video.nerv import coding
 from fewbits.codecs.video.nerv.aims import Aim
 from fewbits.codecs.video.nerv.checkpoint import Checkpoint, identity_of, restore, state_of
@@ -63,17 +63,21 @@ class FilmEncoder:
         """The whole film. Only the frames of a group are in memory."""
         pending = self._load()
         for group in range(len(self.sections), self.groups):
-            fit = self._fit(group)
-            numbers = self._fitted(fit, group, pending)
-            section, bits = coding.encode(numbers, fit.layout)
-            self.sections.append(section)
-            self.bits += bits
-            self.last = numbers.row(fit.layout) + fit.reference.cpu()
+            self._code(group, pending)
             pending = {}
             self._save({})
         missed = any(len(section) > self._room(self._config(group)) for group, section in enumerate(self.sections))
         notices = ("The size cannot be reached; this is what came nearest to it.",) if missed else ()
         return Stream({"width": self.config.width, "group": self.length}, list(self.sections), self.bits, notices)
+
+    def _code(self, group: int, state: dict[str, Tensor]) -> None:
+        """Fits a group and enters what comes of it; `state` as of `_fitted`."""
+        fit = self._fit(group)
+        numbers = self._fitted(fit, group, state)
+        section, bits = coding.encode(numbers, fit.layout)
+        self.sections.append(section)
+        self.bits += bits
+        self.last = numbers.row(fit.layout) + fit.reference.cpu()
 
     def _config(self, group: int) -> NervConfig:
         return replace(self.config, frames=min(self.length, self.media.count - group * self.length))
@@ -85,7 +89,8 @@ class FilmEncoder:
     def _fit(self, group: int) -> Fit:
         """The fit of a group, at its beginning."""
         config, start = self._config(group), group * self.length
-        frames = torch.from_numpy(np.stack(list(self.media.frames(start, start + config.frames))))
+        frames = torch.from_numpy(gathered(self.media.frames(start, start + config.frames), config.frames,
+                                           config.height, config.frame_width))
         follows = group % config.design.chain > 0
         steps = self.visits * (config.frames if follows else max(config.frames, LEAST_FRAMES)) // BATCH
         row = row_after(layout_of(self.config).tensors(self.last), config) if group else first_row(frames, config)
