@@ -3,12 +3,13 @@
 import io
 
 import numpy as np
+from PIL import ExifTags, ImageCms, ImageOps
 from PIL import Image as PillowImage
-from PIL import ImageCms, ImageOps
 
 from fewbits.errors import InputError
 
 _WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_UPRIGHT = 1  # orientation in EXIF
 _FOREIGN_MODES = {"CMYK": "for print (CMYK)", "LAB": "Lab"}
 
 
@@ -27,6 +28,9 @@ def losses(picture: PillowImage.Image) -> tuple[str, ...]:
 def upright(picture: PillowImage.Image) -> tuple[PillowImage.Image, tuple[str, ...]]:
     """The picture turned as its EXIF asks, and sentences for the user."""
     try:
+        picture.load()  # PNG files may have their EXIF behind the pixels
+        if picture.getexif().get(ExifTags.Base.Orientation, _UPRIGHT) == _UPRIGHT:
+            return picture, ()  # Pillow would copy it, and pictures can be large
         return ImageOps.exif_transpose(picture), ()
     except Exception:  # of wrong EXIF, Pillow raises anything
         return picture, ("Its EXIF cannot be read, so it may not stand upright.",)

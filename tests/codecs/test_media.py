@@ -7,6 +7,7 @@ import pytest
 from PIL import Image as PillowImage
 from PIL import ImageCms
 
+from fewbits.codecs import pillow_picture
 from fewbits.codecs.media import Image
 from fewbits.errors import InputError
 
@@ -67,6 +68,11 @@ def test_exif_orientation_is_applied():
     exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to view
     opened = Image.open(stored(PillowImage.fromarray(pixels), exif=exif))
     assert np.array_equal(opened.pixels, np.rot90(pixels, -1))
+
+
+def test_upright_pictures_are_not_copied():
+    picture = PillowImage.open(stored(PillowImage.fromarray(noise(4, 6, 3))))
+    assert pillow_picture.upright(picture)[0] is picture
 
 
 def test_colour_profile_is_kept():
