@@ -176,7 +176,7 @@ def rows(codec: str, folder: Path, budget: float) -> Iterator[str]:
     make, sizes, unit = MEDIA[entry.kind]
     encoding, decoding = (Direction(name, bound, budget) for name in ("encode", "decode"))
     weights = ["--weights", str(WEIGHTS[codec])] if entry.takes_weights else []
-    effort = ["--effort", "1"] if entry.family == "overfitted" else []
+    effort = ["--effort", "1"] if entry.family in ("overfitted", "circuit") else []
     coded = folder / f"{codec}.fwb"
     for size in sizes:
         if bound.most and size > bound.most:
