@@ -1,9 +1,9 @@
 """Installs the built wheel as users do, and tries what was installed: `make supply`.
 
-`supply.py train ray` tries these extras of pyproject.toml alone, "plain" being the wheel without any. Each gets an empty
-environment, with the wheel and what it declares, in the versions that an installer finds today, and is tried there: in a
-folder of its own, and without a network where the system permits (`unshare`). Then come the sizes of what was installed,
-the time of imports, and what pip-audit knows of the packages.
+`supply.py train ray` tries these extras of pyproject.toml alone, "plain" being the wheel without any. Each gets an
+empty environment, with the wheel and what it declares, in the versions that an installer finds today, and is tried
+there: in a folder of its own, and without a network where the system permits (`unshare`). Then come the sizes of what
+was installed, the time of imports, and what pip-audit knows of the packages.
 """
 
 import json
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("fewbits", "apps", "codecs", "entropy", "eval", "kernels", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+SOURCES = ("fewbits", "apps", "codecs", "entropy", "eval", "kernels",
+           "pyproject.toml", "setup.py", "README.md", "LICENSE")
 PLAIN = "plain"
 FOR_GPU = ("nvidia*", "triton", "cuda*")  # folders that a build of torch for CPUs does without
 REPEATS = 7
@@ -31,24 +32,30 @@ IMPORTS = {
     "import numpy": ["-c", "import numpy"],
     "import torch": ["-c", "import torch"],
 }
-_RIVAL = "from fewbits.entropy import benchmark; assert any('compressai' in r.name for r in benchmark.entropy_benchmark())"
+_RIVAL = (
+    "from fewbits.entropy.benchmark import entropy_benchmark as measured; "
+    "assert any('compressai' in record.name for record in measured())"
+)
 _CIRCUIT = (
     "import pyjuice, torch; root = pyjuice.structures.HCLT(torch.rand(99, 16) * 255, num_latents=8); "
     "root.init_parameters(); pyjuice.save('tree.jpc', root)"
 )
-SAMPLES = "import shutil; from fewbits.apps import samples as s; [shutil.copy(s.path(n), '.') for n in (s.TOWER, s.VOICE)]"
-# What an extra is for. Every trial begins with a picture and a sound in its folder.
+_SAMPLES = (
+    "import os, shutil; from fewbits.apps import samples as s; os.mkdir('photos'); os.mkdir('sounds'); "
+    "shutil.copy(s.path(s.TOWER), 'photos'); [shutil.copy(s.path(sound), 'sounds') for sound in (s.VOICE, s.MUSIC)]"
+)
+# What an extra is for, in a folder that has photos/ with tower.jpg, and sounds/ with cate_blanch.mp3 and sax.wav.
 TRIALS = {
-    PLAIN: ["fewbits demo", "fewbits encode tower.jpg", "fewbits decode tower.fwb -o back.png"],
-    "train": ["fewbits train speech . --minutes 0.05"],
-    "metrics": ["fewbits eval tower.jpg --codec jpeg@50 --metrics psnr,gmsd,fsim,vif,haarpsi,mdsi",
-                "fewbits eval cate_blanch.mp3 --codec opus@12"],
+    PLAIN: ["fewbits demo", "fewbits encode photos/tower.jpg -o tower.fwb", "fewbits decode tower.fwb"],
+    "train": ["fewbits train speech sounds --minutes 0.05"],
+    "metrics": ["fewbits eval photos/tower.jpg --codec jpeg@50 --metrics psnr,gmsd,fsim,vif,haarpsi,mdsi",
+                "fewbits eval sounds/cate_blanch.mp3 --codec opus@12"],
     "test": [f"pytest -q -p no:cacheprovider {ROOT}/tests/entropy"],
     "dev": [f"ruff check --no-cache {ROOT}", f"python {ROOT}/docs/api.py reference", "mypy -p fewbits.entropy"],
     "browser": ["python -c 'from playwright.sync_api import sync_playwright'"],
     "compressai": [f'python -c "{_RIVAL}"'],
     "pyjuice": [f'python -c "{_CIRCUIT}"', "fewbits train import-pyjuice tree.jpc --width 4 --height 4"],
-    "ray": ["fewbits batch encode . -o coded --engine ray"],
+    "ray": ["fewbits batch encode photos -o coded --engine ray"],
 }
 
 
@@ -85,7 +92,7 @@ def main(wanted: list[str]) -> None:
         for name in wanted or TRIALS:
             environment = installed(Path(place) / name, wheel if name == PLAIN else f"{wheel}[{name}]")
             print(f"\n{name}: {sizes(environment)}", flush=True)
-            failed += [command for command in TRIALS[name] if not tried(environment, command, cut)]
+            failed += tried(environment, TRIALS[name], cut)
             if name == PLAIN:
                 print(imports(environment))
             print(audit(environment, Path(place) / "audit"), flush=True)
@@ -140,18 +147,22 @@ def sizes(environment: Environment) -> str:
     return f"{environment.size():,.0f} MB; of these {shares}"
 
 
-def tried(environment: Environment, command: str, cut: list[str]) -> bool:
-    """Whether a command ends well there; what it says is printed if not."""
+def tried(environment: Environment, commands: list[str], cut: list[str]) -> list[str]:
+    """Runs commands in a folder of theirs, and gives those that do not end well; what these say is printed."""
+    failed = []
     with tempfile.TemporaryDirectory() as folder:
         bare = {"PATH": f"{environment.python.parent}:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": folder}
-        subprocess.run([environment.python, "-c", SAMPLES], cwd=folder, env=bare, check=True)
-        began = time.monotonic()
-        done = subprocess.run([*cut, "sh", "-c", command], cwd=folder, env=bare, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True)
-    print(f"  {'FAILS' if done.returncode else 'runs'}, {time.monotonic() - began:.0f} s: {command}", flush=True)
-    if done.returncode:
-        print(done.stdout)
-    return done.returncode == 0
+        subprocess.run([environment.python, "-c", _SAMPLES], cwd=folder, env=bare, check=True)
+        for command in commands:
+            began = time.monotonic()
+            done = subprocess.run([*cut, "sh", "-c", command], cwd=folder, env=bare, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True)
+            seconds = time.monotonic() - began
+            print(f"  {'FAILS' if done.returncode else 'runs'}, {seconds:.0f} s: {command}", flush=True)
+            if done.returncode:
+                print(done.stdout)
+                failed.append(command)
+    return failed
 
 
 def imports(environment: Environment) -> str:
@@ -178,6 +189,8 @@ def audit(environment: Environment, auditor: Path) -> str:
     except (subprocess.CalledProcessError, json.JSONDecodeError):
         return "  pip-audit cannot run here."
     known = [package for package in packages if "vulns" in package]
+    if not known:
+        return "  pip-audit cannot answer here: it reaches no database that knows these packages."
     found = [f"{p['name']} {p['version']}: {v['id']}" for p in known for v in p["vulns"]]
     return "\n  ".join([f"  pip-audit: {len(known)} of {len(packages)} packages known to its database, "
                         f"{len(found)} vulnerabilities", *found])

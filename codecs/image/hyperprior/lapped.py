@@ -42,9 +42,9 @@ def colour_basis() -> np.ndarray:
     return np.array([[1, 1, 1], [1, 0, -1], [-1, 2, -1]]) / np.sqrt([[3], [2], [6]])
 
 
-# Indices `(component * 8 + vertical) * 8 + horizontal` of coefficients, most energetic first, in natural photos. Written
-# down, as weights and files rely on it: energies of (u, v) and (v, u) differ by roundings alone, which libraries do not
-# promise.
+# Indices `(component * 8 + vertical) * 8 + horizontal` of coefficients, most energetic first, in natural photos.
+# Written down, since weights and files rely on it: energies of (u, v) and (v, u) differ by roundings alone, which no
+# library promises.
 ORDER = (
     0, 1, 8, 64, 2, 16, 3, 24, 128, 4, 32, 9, 5, 40, 6, 48, 7, 56, 65, 72, 10, 17, 66, 80, 11, 25, 136, 129, 67, 88, 12,
     33, 13, 41, 18, 96, 68, 14, 49, 15, 57, 73, 69, 104, 70, 112, 71, 120, 19, 26, 130, 144, 20, 34, 27, 131, 152, 21,
