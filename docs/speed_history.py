@@ -16,10 +16,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fewbits.apps.bench import RIVALS
+from fewbits.entropy.benchmark import RIVAL as ENTROPY_RIVAL
+
 ROOT = Path(__file__).resolve().parents[1]
 HISTORY = ROOT / "docs" / "results" / "speed.jsonl"
-PHOTO_RIVAL = "avif"
-ENTROPY_RIVAL = "constriction, Gaussian per symbol"
+PHOTO_RIVAL = RIVALS[0]
 FACTOR = 1.5  # what the noise of single runs stays below
 MACHINE = ("system", "processor", "cores")
 PACKAGES = ("torch", "numpy", "numba", "constriction", "Pillow")
