@@ -42,12 +42,12 @@ _CIRCUIT = (
 )
 _SAMPLES = (
     "import os, shutil; from fewbits.apps import samples as s; os.mkdir('photos'); os.mkdir('sounds'); "
-    "shutil.copy(s.path(s.TOWER), 'photos'); [shutil.copy(s.path(sound), 'sounds') for sound in (s.VOICE, s.MUSIC)]"
+    "[shutil.copy(s.path(photo), 'photos') for photo in (s.TOWER, s.STILL)]; shutil.copy(s.path(s.VOICE), 'sounds')"
 )
-# What an extra is for, in a folder that has photos/ with tower.jpg, and sounds/ with cate_blanch.mp3 and sax.wav.
+# What an extra is for, in a folder that has photos/ with tower.jpg and groot.jpeg, and sounds/ with cate_blanch.mp3.
 TRIALS = {
     PLAIN: ["fewbits demo", "fewbits encode photos/tower.jpg -o tower.fwb", "fewbits decode tower.fwb"],
-    "train": ["fewbits train speech sounds --minutes 0.05"],
+    "train": ["fewbits train hyperprior photos --minutes 0.05"],
     "metrics": ["fewbits eval photos/tower.jpg --codec jpeg@50 --metrics psnr,gmsd,fsim,vif,haarpsi,mdsi",
                 "fewbits eval sounds/cate_blanch.mp3 --codec opus@12"],
     "test": [f"pytest -q -p no:cacheprovider {ROOT}/tests/entropy"],
