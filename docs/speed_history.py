@@ -4,7 +4,7 @@
 
 Runs `fewbits bench --json`, of another checkout where one is given, adds a line to docs/results/speed.jsonl, and prints
 its ratios beside the medians of earlier lines from machines alike. It ends with 1 where something got slower by more
-than `FACTOR`. Ratios cancel how fast and how busy a machine is, but for noise.
+than `FACTOR`. Ratios cancel how fast a machine is, but not what else runs on it: keep it idle meanwhile.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from fewbits.entropy.benchmark import RIVAL as ENTROPY_RIVAL
 ROOT = Path(__file__).resolve().parents[1]
 HISTORY = ROOT / "docs" / "results" / "speed.jsonl"
 PHOTO_RIVAL = RIVALS[0]
-FACTOR = 1.5  # what the noise of single runs stays below
+FACTOR = 1.5
 MACHINE = ("system", "processor", "cores")
 PACKAGES = ("torch", "numpy", "numba", "constriction", "Pillow")
 
