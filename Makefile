@@ -12,7 +12,7 @@ SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbi
 	-p fewbits.codecs.circuit -p fewbits.entropy -p fewbits.eval -p fewbits.apps.cli -p fewbits.apps.batch \
 	-p fewbits.apps.gui -p fewbits.apps.site -p fewbits.apps.fuzz -m fewbits.apps.pillow_plugin
 
-.PHONY: help setup demo docs site test test-slow faults fuzz matrix lint lock clean
+.PHONY: help setup demo docs site test test-slow faults fuzz matrix supply speed lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +23,8 @@ help:
 	@echo "make faults     kill commands 200 times and look at what becomes of their files; a quarter of an hour"
 	@echo "make fuzz       changed files for every codec, MINUTES=5 in all; see docs/fuzzing.md"
 	@echo "make matrix     decode golden files under many settings of libraries and processor"
+	@echo "make supply     install the wheel, and each extra, in empty environments, and try what is there; see docs/supply.md"
+	@echo "make speed      fewbits bench as ratios to rivals, beside those of earlier commits"
 	@echo "make lint       ruff and mypy"
 	@echo "make setup      only make .venv"
 	@echo "make lock       renew requirements.lock from pyproject.toml"
@@ -67,6 +69,12 @@ fuzz: $(READY)
 
 matrix: $(READY)
 	@$(BIN)/python tests/golden/matrix.py
+
+supply: $(READY)
+	@$(BIN)/python tests/supply.py
+
+speed: $(READY)
+	@$(BIN)/python docs/speed_history.py
 
 # mypy cannot follow a package whose folders lie elsewhere, so it gets a tree of links that looks like the installed one.
 lint: $(READY)

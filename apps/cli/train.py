@@ -254,6 +254,7 @@ def _train_audio(codec: str, data: Path, output: Path, minutes: float, device: s
     except ModuleNotFoundError as error:
         raise InputError(f"Training needs the package {error.name}: install fewbits[train,metrics].") from None
     from fewbits.codecs.audio.codec import SpeechCodec
+    from fewbits.eval.sound_metrics import SOUND_METRICS
 
     def run_on(device: str) -> audio.Run:
         if codec == "speech-vq":
@@ -266,6 +267,8 @@ def _train_audio(codec: str, data: Path, output: Path, minutes: float, device: s
 
     with joined(device) as own_device, progress_bar() as progress:
         run = run_on(own_device)
+        if any(not SOUND_METRICS[name].installed for name in run.distortion.metrics):
+            raise InputError("Validation needs packages that are not installed: install fewbits[train,metrics].")
         clips = Clips.open(data, run.config.rate)
         audio.train(run, clips, output, progress=progress)
         if rank():

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from fewbits.apps.cli.main import app
 from fewbits.codecs.audio.codec import USUAL_LEVEL, AudioCodec, SpeechVqCodec
 from fewbits.codecs.audio.config import AudioConfig
 from fewbits.codecs.sound import Audio
@@ -154,3 +156,12 @@ def test_codebooks_begin_with_a_codec_that_rounds(weights: Path, folder: Path, t
     assert "every index counted in full" in vectors.with_suffix(".md").read_text()
     monkeypatch.setattr(SpeechVqCodec, "weights_path", vectors)
     gives_sounds_back(SpeechVqCodec())
+
+
+@pytest.mark.slow
+def test_metrics_that_are_not_installed_are_missed_before_the_work(
+        folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fewbits.eval.metrics.find_spec", lambda name: None)
+    done = CliRunner().invoke(app, ["train", "speech", str(folder), "-o", str(tmp_path / "runs")])
+    assert isinstance(done.exception, InputError) and "fewbits[train,metrics]" in str(done.exception)
+    assert not (tmp_path / "runs").exists()

@@ -9,7 +9,7 @@ import torch
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.entropy_model import CONTEXT_LIMIT, PASSES, EntropyModel
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
-from fewbits.codecs.image.hyperprior.lapped import lapped_basis
+from fewbits.codecs.image.hyperprior.lapped import ORDER, lapped_basis
 from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
 from fewbits.codecs.latents import MEAN_FRACTION, as_context
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers, level_weights
@@ -39,6 +39,15 @@ def test_lapped_basis_is_orthonormal_under_shifts():
     basis = lapped_basis()
     assert np.allclose(basis @ basis.T, np.eye(8), atol=1e-12)
     assert np.allclose(basis[:, :8] @ basis[:, 8:].T, 0, atol=1e-12)
+
+
+def test_coefficients_are_in_order_of_energy_in_which_roundings_decide_nothing():
+    basis = lapped_basis()
+    lags = np.abs(np.subtract.outer(np.arange(16), np.arange(16)))
+    variance = np.diag(basis @ 0.95**lags @ basis.T)
+    energy = np.einsum("o,u,v->ouv", (1.0, 0.05, 0.01), variance, variance).ravel()
+    assert sorted(ORDER) == list(range(192))
+    assert (np.diff(energy[list(ORDER)]) < 1e-9 * energy[list(ORDER)][1:]).all()
 
 
 def test_untrained_transforms_reconstruct_the_picture(model):
