@@ -12,7 +12,7 @@ SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbi
 	-p fewbits.codecs.circuit -p fewbits.entropy -p fewbits.eval -p fewbits.apps.cli -p fewbits.apps.batch \
 	-p fewbits.apps.gui -p fewbits.apps.site -p fewbits.apps.fuzz -m fewbits.apps.pillow_plugin
 
-.PHONY: help setup demo docs site test test-slow faults fuzz matrix supply speed lint lock clean
+.PHONY: help setup demo docs site test test-slow faults fuzz guided matrix supply speed lint lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make test       lint, then the tests (test-slow: the slow tests too)"
 	@echo "make faults     kill commands 200 times and look at what becomes of their files; a quarter of an hour"
 	@echo "make fuzz       changed files for every codec, MINUTES=5 in all; see docs/fuzzing.md"
+	@echo "make guided     the same, guided by coverage, MINUTES=5 in all; needs atheris, see docs/fuzzing.md"
 	@echo "make matrix     decode golden files under many settings of libraries and processor"
 	@echo "make supply     install the wheel, and each extra, in empty environments, and try what is there; see docs/supply.md"
 	@echo "make speed      fewbits bench as ratios to rivals, beside those of earlier commits"
@@ -66,6 +67,9 @@ faults: $(READY)
 MINUTES ?= 5
 fuzz: $(READY)
 	@$(BIN)/python -m fewbits.apps.fuzz tests/golden tests/corpus --minutes $(MINUTES)
+
+guided: $(READY)
+	@$(BIN)/python tests/guided.py --minutes $(MINUTES)
 
 matrix: $(READY)
 	@$(BIN)/python tests/golden/matrix.py
