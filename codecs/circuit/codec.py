@@ -50,7 +50,7 @@ class CircuitTreeCodec(ImageSetCodec):
 
     @cached_property
     def weights_id(self) -> bytes:
-        return _identity(self._weights)
+        return identity_of(self._weights)
 
     def for_media(self, media: ImageSet, target: Target) -> Self:
         """The circuit that codes some of the images in the fewest bits; see `Codec.for_media`."""
@@ -71,7 +71,7 @@ class CircuitTreeCodec(ImageSetCodec):
         if self._chosen is not None:
             return super().for_weights(identity)
         for path in _installed():
-            if _identity(path) == identity:
+            if identity_of(path) == identity:
                 return type(self)(weights=path)
         raise WeightsError(f"The file was made with the circuit {identity.hex()}, which is not installed: copy its "
                            f"weights file to {WEIGHTS}, or install the release of fewbits that made the file, or "
@@ -141,9 +141,6 @@ class CircuitTreeCodec(ImageSetCodec):
 
 def _installed() -> list[Path]:
     return sorted(WEIGHTS.glob("*.safetensors"))
-
-
-_identity = lru_cache(identity_of)  # of megabytes, asked for with every file that is opened
 
 
 @lru_cache(maxsize=4)
