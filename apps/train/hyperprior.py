@@ -66,7 +66,7 @@ class Schedule:
     tune: str = "psnr"
     integer_share: float = 0.25  # last part of the budget, with the integer networks simulated
     batch: int = 8  # of each rank
-    crop: int = 128  # pixels, a multiple of 32
+    crop: int = 128  # pixels, a multiple of 64
     adam_rate: float = 1e-3
     muon_rate: float = 1e-2
     warmup: int = 200  # steps
@@ -155,7 +155,7 @@ def validate(model: HyperpriorModel, photos: list[Tensor], metric: str = "psnr")
     """Mean estimated bits per pixel and mean of a metric over the validation photos, at each of
     `VALIDATION_QUALITIES`.
 
-    Photos are cut to multiples of 32 pixels; those too small for the metric are left out.
+    Photos are cut to multiples of 64 pixels; those too small for the metric are left out.
     """
     model.eval()
     points, device = [], next(model.parameters()).device
@@ -175,8 +175,8 @@ def validate(model: HyperpriorModel, photos: list[Tensor], metric: str = "psnr")
 
 
 def cut(photo: Tensor) -> Tensor:
-    """(3, H, W) to multiples of 32 pixels."""
-    height, width = (s // 32 * 32 for s in photo.shape[1:])
+    """(3, H, W) to multiples of 64 pixels."""
+    height, width = (s // 64 * 64 for s in photo.shape[1:])
     return photo[:, :height, :width]
 
 
@@ -188,7 +188,7 @@ def optimisers_of(model: HyperpriorModel, schedule: Schedule) -> MuonAndAdam:
         pointwise = parameter.ndim == 4 and parameter.shape[2:] == (1, 1) and "hyper_encoder" not in name
         if pointwise or name.endswith(("expand.weight", "project.weight")):
             matrices.append(parameter)
-        elif "log_step" in name or name.endswith(("hyper_log_scale", "hyper_mean")):
+        elif "log_step" in name:
             groups["gains"].append(parameter)
         else:
             groups["kernels" if name.endswith("kernel") else "rest"].append(parameter)

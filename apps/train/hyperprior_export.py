@@ -23,18 +23,16 @@ from fewbits.apps.train.hyperprior import (
 from fewbits.apps.train.optimisation import restore_integer_stage
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
-from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
-from fewbits.codecs.image.hyperprior.weights import HYPER_TABLES, LATENT_TABLES, save_weights
+from fewbits.codecs.image.hyperprior.model import HyperpriorModel
+from fewbits.codecs.image.hyperprior.weights import LATENT_TABLES, save_weights
 from fewbits.codecs.latents import table_scales
-from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.codecs.media import Image
-from fewbits.entropy.tables import SymbolTables, factorised_tables, logistic_scale_tables
+from fewbits.entropy.tables import SymbolTables, logistic_scale_tables
 from fewbits.eval.anchors import ANCHORS
 from fewbits.eval.curves import Curve, Point, bd_rate
 from fewbits.eval.metrics import METRICS
 
-TABLE_EVERY = 40  # every 40th photo, of all sizes together, is counted for the tables of hyper-latents
-SYMBOL_LIMIT = 2047  # symbols further out are counted with this one
+TABLE_EVERY = 40  # every 40th photo, of all sizes together, is counted for the tables of other codecs
 ANCHORS_OF = {"psnr": "avif-psnr", "ms_ssim": "avif"}  # what to compare with under a metric
 
 
@@ -51,7 +49,7 @@ def nothing(model: HyperpriorModel, networks: ExactNetworks, tables: dict[str, S
 
 def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] = print,
            model_type: type[HyperpriorModel] = HyperpriorModel, others: Others = nothing) -> None:
-    """Turns a run's checkpoint into a weights file: quantises the networks, counts symbols for the tables.
+    """Turns a run's checkpoint into a weights file: quantises the networks.
 
     Args:
         run: the folder that `train` wrote to.
@@ -64,10 +62,8 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
     model = _ready(model_type(config), state["averaged"], state["simulated"])
     networks = ExactNetworks.from_trained(model.entropy_model)
     training, validation = load_photos(data)
-    counted = training[::TABLE_EVERY]
-    tables = {LATENT_TABLES: logistic_scale_tables(table_scales()), HYPER_TABLES: factorised_tables(
-        *zip(*map(_trimmed, hyper_latent_counts(model, counted)), strict=True))}
-    more_tables, tensors = others(model, networks, tables, counted)
+    tables = {LATENT_TABLES: logistic_scale_tables(table_scales())}
+    more_tables, tensors = others(model, networks, tables, training[::TABLE_EVERY])
     with replaced(weights) as temporary:
         save_weights(temporary, model, networks, tables | more_tables,
                      {"date": f"{date.today()}", "steps": str(state["step"])}, tensors)
@@ -90,37 +86,6 @@ def _ready(model: HyperpriorModel, state: dict[str, Tensor], formats_fixed: bool
     """A model in evaluation mode with its integer networks simulated, their formats fixed if they were not yet."""
     restore_integer_stage(model, state, formats_fixed)
     return model.to(memory_format=torch.channels_last).eval()
-
-
-@torch.inference_mode()
-def hyper_latent_counts(model: HyperpriorModel, photos: list[Tensor]) -> np.ndarray:
-    """How often each hyper-latent occurs, over photos coded at every level.
-
-    Returns:
-        (levels * channels, 2 * SYMBOL_LIMIT + 1) int64, from -SYMBOL_LIMIT on.
-    """
-    config = model.config
-    counts = np.zeros((config.levels, config.hyper_latents, 2 * SYMBOL_LIMIT + 1), np.int64)
-    channels = np.arange(config.hyper_latents)[:, None]
-    for photo in photos:
-        height, width = (s // 32 * 32 for s in photo.shape[1:])
-        image = (photo[None, :, :height, :width].float() / 255).contiguous(memory_format=torch.channels_last)
-        coefficients = model.analysis.coefficients(image, EVERY_SIDE)
-        for level in range(config.levels):
-            weights = level_integers(level << LEVEL_FRACTION, config.levels) / 2**LEVEL_FRACTION
-            step, _ = model.quantiser.steps(weights)
-            scale = model.quantiser.input_scale(step)
-            latents = model.analysis(coefficients, step, scale, weights)
-            hyper_latents = model.entropy_model.hyper_latents(latents, scale, weights)
-            rounded = hyper_latents[0].round().clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT).flatten(1).numpy().astype(np.int64)
-            np.add.at(counts[level], (channels, rounded + SYMBOL_LIMIT), 1)
-    return counts.reshape(-1, counts.shape[2])
-
-
-def _trimmed(counts: np.ndarray) -> tuple[np.ndarray, int]:
-    """Counts without the empty ends, and the symbol that they begin at."""
-    used = np.flatnonzero(counts)
-    return counts[used[0] : used[-1] + 1], int(used[0]) - SYMBOL_LIMIT
 
 
 def anchor_curve(photos: list[Tensor], metric: str) -> Curve:

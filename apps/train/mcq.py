@@ -33,7 +33,7 @@ def begin(photos: list[Tensor], start: Path | None) -> tuple[McqModel, str]:
     weights = load_weights(path, "cpu")
     model, random_state = McqModel(MCQ), random.Random(0)
     model.entropy_model.quantiser.summed = summed
-    crop = min(128, min(min(photo.shape[1:]) for photo in photos) // 32 * 32)
+    crop = min(128, min(min(photo.shape[1:]) for photo in photos) // 64 * 64)
     images = random_batch(photos, replace(Schedule(0), batch=MEASURED, crop=crop), random_state)
     narrow(weights.trainable(), model, images, torch.linspace(0, 100, MEASURED))
     return model, f"a narrower copy of {path.name} with the identity {weights.identity.hex()}"

@@ -8,7 +8,7 @@ from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
 from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder
 from fewbits.codecs.image.hyperprior.model import HyperpriorModel
 from fewbits.codecs.image.hyperprior.picture import QUALITY_CODES, Picture
-from fewbits.codecs.image.hyperprior.weights import HYPER_TABLES, LATENT_TABLES, Weights
+from fewbits.codecs.image.hyperprior.weights import LATENT_TABLES, Weights
 from fewbits.codecs.image.mcq.codebooks import VectorResiduals
 from fewbits.codecs.image.mcq.model import McqModel
 from fewbits.codecs.image.mcq.quantiser import ScaleQuantiser
@@ -34,7 +34,7 @@ def codebooks_of(model: HyperpriorModel, networks: ExactNetworks, tables: dict[s
     quantiser = model.entropy_model.quantiser
     shares = [quantiser.shares(number).double().numpy() for number in range(len(quantiser.codebooks))]
     residuals = VectorResiduals(_entries(quantiser), _tables(shares), tables[LATENT_TABLES])
-    coder = LatentCoder(model.config, networks, residuals, tables[HYPER_TABLES])
+    coder = LatentCoder(model.config, networks, residuals)
     counts = index_counts(Weights(b"", model, coder), residuals, photos)
     rows = [own + PRIOR_WEIGHT * share / share.sum() for own, share in zip(counts, shares, strict=True)]
     return {INDEX_TABLES: _tables(rows)}, codebook_tensors(residuals)

@@ -23,7 +23,7 @@ def narrow(wide: HyperpriorModel, model: HyperpriorModel, images: Tensor, qualit
     """Gives a model what a wider one of the same number of blocks and passes has learned.
 
     Args:
-        images: (N, 3, H, W) in [0, 1], sides multiples of 32, to measure on.
+        images: (N, 3, H, W) in [0, 1], sides multiples of 64, to measure on.
         quality: (N,) in [0, 100].
     """
     kept = model.state_dict()

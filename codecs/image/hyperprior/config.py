@@ -19,8 +19,10 @@ class HyperpriorConfig(StoredConfig):
     transform_blocks: int = 4
     hyper_channels: int = 96  # width of the hyper-encoder and hyper-decoder
     hyper_latents: int = 64
-    low_channels: int = 32  # latents with the most energy, coded first and in three steps
-    low_hidden: int = 160
+    hyper_hidden: int = 128  # width of the networks that predict hyper-latents from each other
+    lowest_channels: int = 8  # latents with the most energy, coded first
+    low_channels: int = 32  # these and those that are coded next
+    low_hidden: int = 128
     low_multiplier: int = 4  # neighbourhood features per input channel
     high_hidden: int = 192
     high_multiplier: int = 2
@@ -28,3 +30,4 @@ class HyperpriorConfig(StoredConfig):
     BLOCK = 8  # pixels between neighbouring latents
     LATENTS = 192  # 3 colour components x 8 x 8 frequencies
     HYPER_STRIDE = 4  # latents between neighbouring hyper-latents
+    CELL = 2 * HYPER_STRIDE  # latents on the side of what is coded together: 2 x 2 hyper-latents

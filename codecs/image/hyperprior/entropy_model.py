@@ -1,13 +1,16 @@
 """What the latents probably are: hyperprior and spatial-frequency context, trainable form.
 
-Hyper-latents at 1/32 are decoded first; from them and from the latents that are already known, five small networks
-predict mean and scale of the next group of latents. The groups (`PASSES`) go from low to high frequencies and, within
-a frequency band, over the four phases of a 2x2 lattice, so that each pass codes thousands of latents at once and a
-whole picture needs five passes. J. Balle et al., "Variational image compression with a scale hyperprior" (ICLR
-2018); D. He et al., "Checkerboard context model" (CVPR 2021); "ELIC" (CVPR 2022) for groups of channels.
+Hyper-latents at 1/32 are decoded first, then latents from low to high frequencies. Both come in passes over the phases
+of 2 x 2 lattices; low frequencies, which cost most, over two of them, one within the other. From what is known already,
+a small network predicts mean and scale of all that a pass codes at once, so that a whole picture needs ten passes.
+J. Balle et al., "Variational image compression with a scale hyperprior" (ICLR 2018); D. He et al., "Checkerboard
+context model" (CVPR 2021); "ELIC" (CVPR 2022) for groups of channels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -19,40 +22,92 @@ from fewbits.codecs.levels import level_format
 from fewbits.codecs.quantisation import FixedPoint, QuantisableLayer
 
 MEAN_LIMIT = 2**15 - 1
-CONTEXT_LIMIT = 2**12 - 1  # of decoded latents as the context networks see them
-HYPER_LIMIT = 255  # of hyper-latents and of the hyper-decoder's activations
+CONTEXT_LIMIT = 2**12 - 1  # of decoded latents as the networks see them
+HYPER_LIMIT = 2**10 - 1  # of decoded hyper-latents as the networks see them
+FEATURE_LIMIT = 255  # of the hyper-decoder's activations
 ACTIVATION_LIMIT = 4095  # of the passes' activations
-HYPER_SCALE_LOW = 0.05  # least scale of a hyper-latent's distribution
+
+
+class Band(Enum):
+    """What a pass codes: hyper-latents, or a band of the latents' frequencies, the lowest first."""
+
+    HYPER, LOWEST, LOW, HIGH = range(4)
+
+    def channels(self, config: HyperpriorConfig) -> slice:
+        """Which channels of the latents these are, or of the hyper-latents."""
+        ends = {Band.HYPER: (0, config.hyper_latents), Band.LOWEST: (0, config.lowest_channels),
+                Band.LOW: (config.lowest_channels, config.low_channels), Band.HIGH: (config.low_channels, config.LATENTS)}
+        return slice(*ends[self])
+
+    def known(self, config: HyperpriorConfig) -> int:
+        """How many channels, from the first on, its networks see."""
+        return {Band.HYPER: config.hyper_latents, Band.HIGH: config.LATENTS}.get(self, config.low_channels)
+
+
+Phases = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One step of decoding: which channels, at which phases (row, column) of the 2x2 lattice."""
+    """One step of decoding.
 
-    low: bool
-    phases: tuple[tuple[int, int], ...]
+    Attributes:
+        band: what is coded.
+        phases: (row, column) of each phase of the lattice that is coded.
+        spacing: of the lattice, in latents or hyper-latents.
+    """
+
+    band: Band
+    phases: Phases
+    spacing: int = 1
+
+    def places(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of each phase."""
+        s = self.spacing
+        return [(slice(s * row, None, 2 * s), slice(s * column, None, 2 * s)) for row, column in self.phases]
+
+    def extents(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Rows and columns of each phase in a tensor of this size."""
+        s = self.spacing
+        return [(-(-(height - s * i) // (2 * s)), -(-(width - s * j) // (2 * s))) for i, j in self.phases]
+
+    def take(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N * phases, C, h, w), phase after phase."""
+        parts = [x[..., rows, columns] for rows, columns in self.places()]
+        return torch.cat(parts).contiguous(memory_format=torch.channels_last)
+
+    def put(self, x: Tensor, values: Tensor, config: HyperpriorConfig) -> None:
+        """Inverse of `take` of the band's channels: writes (N * phases, c, h, w) into (N, C, H, W)."""
+        for (rows, columns), phase in zip(self.places(), values.chunk(len(self.phases)), strict=True):
+            x[:, self.band.channels(config), rows, columns] = phase
+
+    def neighbourhoods(self, x: Tensor) -> Tensor:
+        """As `take` with a margin: a 3x3 convolution of stride 2 over it is centred on the phase's samples, and reaches
+        their neighbours in the lattice."""
+        lattice = x[..., :: self.spacing, :: self.spacing]
+        height, width = lattice.shape[-2:]
+        padded = F.pad(lattice, (1, 1, 1, 1))
+        windows = torch.cat([padded[..., i : i + height + 1, j : j + width + 1] for i, j in self.phases])
+        return windows.contiguous(memory_format=torch.channels_last)
 
 
-PASSES = (
-    Pass(True, ((0, 0),)),
-    Pass(True, ((1, 1),)),
-    Pass(True, ((0, 1), (1, 0))),
-    Pass(False, ((0, 0), (1, 1))),
-    Pass(False, ((0, 1), (1, 0))),
+FIRST, DIAGONAL, OTHERS = ((0, 0),), ((1, 1),), ((0, 1), (1, 0))
+HYPER_PASSES = tuple(Pass(Band.HYPER, phases) for phases in (FIRST, DIAGONAL, OTHERS))
+
+
+def _low(phases: Phases, spacing: int = 1) -> tuple[Pass, Pass]:
+    return Pass(Band.LOWEST, phases, spacing), Pass(Band.LOW, phases, spacing)
+
+
+LEVELS_OF_PASSES = (
+    (*_low(FIRST, 2), *_low(DIAGONAL, 2), *_low(OTHERS, 2)),  # the first phase of the lattice that follows
+    _low(DIAGONAL),
+    _low(OTHERS),
+    (Pass(Band.HIGH, FIRST + DIAGONAL),),
+    (Pass(Band.HIGH, OTHERS),),
 )
-
-
-def take_phases(x: Tensor, phases: tuple[tuple[int, int], ...]) -> Tensor:
-    """(N, C, H, W) -> (N * phases, C, H / 2, W / 2), phase after phase."""
-    return torch.cat([x[..., i::2, j::2] for i, j in phases]).contiguous(memory_format=torch.channels_last)
-
-
-def neighbourhoods(x: Tensor, phases: tuple[tuple[int, int], ...]) -> Tensor:
-    """Like `take_phases` with a margin: a 3x3 convolution of stride 2 over it is centred on the phase's samples."""
-    height, width = x.shape[-2:]
-    padded = F.pad(x, (1, 1, 1, 1))
-    windows = torch.cat([padded[..., i : i + height + 1, j : j + width + 1] for i, j in phases])
-    return windows.contiguous(memory_format=torch.channels_last)
+"""All passes over latents, by the levels of progressive files."""
+PASSES = tuple(chain.from_iterable(LEVELS_OF_PASSES))
 
 
 def level_planes(level_weights: Tensor, like: Tensor) -> Tensor:
@@ -68,25 +123,34 @@ class HyperDecoder(nn.Module):
         super().__init__()
         width = config.hyper_channels
         self.layers = nn.ModuleList([
-            QuantisableLayer(nn.Conv2d(config.hyper_latents + config.levels, width, 3, padding=1), 0, HYPER_LIMIT),
-            QuantisableLayer(nn.ConvTranspose2d(width, width, 4, stride=2, padding=1), 0, HYPER_LIMIT),
-            QuantisableLayer(nn.ConvTranspose2d(width, width, 4, stride=2, padding=1), 0, HYPER_LIMIT),
+            QuantisableLayer(nn.Conv2d(config.hyper_latents + config.levels, width, 3, padding=1), 0, FEATURE_LIMIT),
+            QuantisableLayer(nn.ConvTranspose2d(width, width, 4, stride=2, padding=1), 0, FEATURE_LIMIT),
+            QuantisableLayer(nn.ConvTranspose2d(width, width, 4, stride=2, padding=1), 0, FEATURE_LIMIT),
         ])
-        hyper_latents = FixedPoint.uniform(config.hyper_latents, 0, -HYPER_LIMIT, HYPER_LIMIT)
-        self.input_format = hyper_latents.joined(level_format(config.levels))
+        self.input_format = context_format(config.hyper_latents, HYPER_LIMIT).joined(level_format(config.levels))
+
+    @property
+    def output_format(self) -> FixedPoint:
+        """Of the features."""
+        return self.layers[-1].output_format
 
 
 class PassNetwork(nn.Module):
-    """Mean and scale of one pass's latents from known latents, hyper-features and level."""
+    """Mean and scale of what one pass codes, from what is known of the same tensor, hyper-features and level."""
 
     def __init__(self, config: HyperpriorConfig, step: Pass) -> None:
         super().__init__()
-        self.known = config.low_channels if step.low else config.LATENTS
-        self.coded = config.low_channels if step.low else config.LATENTS - config.low_channels
-        hidden = config.low_hidden if step.low else config.high_hidden
-        multiplier = config.low_multiplier if step.low else config.high_multiplier
+        self.step = step
+        channels = step.band.channels(config)
+        self.known = step.band.known(config)
+        coded = channels.stop - channels.start
+        hidden, multiplier = {
+            Band.HYPER: (config.hyper_hidden, config.low_multiplier),
+            Band.LOWEST: (config.low_hidden, config.low_multiplier),
+            Band.LOW: (config.low_hidden, config.low_multiplier),
+            Band.HIGH: (config.high_hidden, config.high_multiplier)}[step.band]
         spatial = self.known * multiplier
-        context = spatial + config.hyper_channels + config.levels
+        context = spatial + config.hyper_channels * (step.band is not Band.HYPER) + config.levels
         self.spatial = QuantisableLayer(
             nn.Conv2d(self.known, spatial, 3, stride=2, groups=self.known), -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         self.hidden = nn.ModuleList([
@@ -94,39 +158,53 @@ class PassNetwork(nn.Module):
             QuantisableLayer(nn.Conv2d(hidden, hidden, 1), 0, ACTIVATION_LIMIT, carrier=torch.float64),
         ])
         # low frequencies have large means, which do not fit through clamped activations: the context skips them
-        self.skip = step.low
+        self.skip = step.band is not Band.HIGH
         joined = hidden + context if self.skip else hidden
         self.mean = QuantisableLayer(
-            nn.Conv2d(joined, self.coded, 1), -MEAN_LIMIT, MEAN_LIMIT, MEAN_FRACTION, torch.float64)
-        self.scale = QuantisableLayer(nn.Conv2d(joined, self.coded, 1), 0, SCALES - 1, 0, torch.float64)
-        self.latent_format = context_format(self.known, CONTEXT_LIMIT)
+            nn.Conv2d(joined, coded, 1), -MEAN_LIMIT, MEAN_LIMIT, MEAN_FRACTION, torch.float64)
+        self.scale = QuantisableLayer(nn.Conv2d(joined, coded, 1), 0, SCALES - 1, 0, torch.float64)
+        self.known_format = context_format(self.known, known_limit(step.band))
         self.level_format = level_format(config.levels)
         nn.init.normal_(self.mean.operation.weight, std=1e-3)
         nn.init.normal_(self.scale.operation.weight, std=1e-2)
         nn.init.zeros_(self.mean.operation.bias)
         nn.init.constant_(self.scale.operation.bias, 20.0)
 
-    def forward(self, known: Tensor, features: Tensor, level_weights: Tensor, phases: tuple[tuple[int, int], ...],
+    def context_format(self, features: FixedPoint) -> FixedPoint:
+        """Of what the hidden layers see; `features`: of the hyper-features."""
+        parts = [] if self.step.band is Band.HYPER else [features]
+        return self.spatial.output_format.joined(*parts, self.level_format)
+
+    def forward(self, known: Tensor, features: Tensor | None, level_weights: Tensor,
                 feature_format: FixedPoint | None = None) -> tuple[Tensor, Tensor]:
-        """Means (steps) and scale indices, each (N * phases, coded, H / 2, W / 2).
+        """Means (steps) and scale indices, each (N * phases, coded, h, w).
 
         Args:
             known: (N, known, H, W), zero where unknown.
-            features: (N, 96, H, W).
+            features: (N, 96, H, W); None for hyper-latents.
             feature_format: format of the features; given, the integer network is simulated.
         """
-        simulated = feature_format is not None
-        spatial = self.spatial(neighbourhoods(known, phases), self.latent_format if simulated else None)
-        features = take_phases(features, phases)
-        context = torch.cat([spatial, features, level_planes(level_weights, features)], 1)
-        context_format = (self.spatial.output_format.joined(feature_format, self.level_format)
-                          if feature_format is not None else None)
+        spatial = self.spatial(self.step.neighbourhoods(known), None if feature_format is None else self.known_format)
+        context = joined_context(self.step, spatial, features, level_weights)
+        context_format = None if feature_format is None else self.context_format(feature_format)
         x, formats = context, context_format
         for layer in self.hidden:
-            x, formats = layer(x, formats), layer.output_format if simulated else None
+            x, formats = layer(x, formats), None if formats is None else layer.output_format
         if self.skip:
-            x, formats = torch.cat([x, context], 1), formats.joined(context_format) if simulated else None
+            x = torch.cat([x, context], 1)
+            formats = None if formats is None or context_format is None else formats.joined(context_format)
         return self.mean(x, formats), self.scale(x, formats)
+
+
+def known_limit(band: Band) -> int:
+    """Of known latents or hyper-latents as networks see them."""
+    return HYPER_LIMIT if band is Band.HYPER else CONTEXT_LIMIT
+
+
+def joined_context(step: Pass, spatial: Tensor, features: Tensor | None, level_weights: Tensor) -> Tensor:
+    """What the hidden layers of a pass see: neighbourhoods, hyper-features where there are any, level."""
+    parts = [spatial] if features is None else [spatial, step.take(features)]
+    return torch.cat([*parts, level_planes(level_weights, spatial)], 1)
 
 
 def logistic_bits(residual: Tensor, scale: Tensor) -> Tensor:
@@ -139,7 +217,7 @@ def logistic_bits(residual: Tensor, scale: Tensor) -> Tensor:
 
 
 class EntropyModel(nn.Module):
-    """Rate of latents under hyperprior and context; trainable twin of the integer networks in `coder.py`."""
+    """Rate of latents under hyperprior and context; trainable twin of the integer networks in `exact_networks.py`."""
 
     def __init__(self, config: HyperpriorConfig) -> None:
         super().__init__()
@@ -150,10 +228,9 @@ class EntropyModel(nn.Module):
             nn.Conv2d(width, width, 3, stride=2, padding=1), nn.GELU(approximate="tanh"),
             nn.Conv2d(width, config.hyper_latents, 1),
         )
+        self.hyper_passes = nn.ModuleList(PassNetwork(config, step) for step in HYPER_PASSES)
         self.hyper_decoder = HyperDecoder(config)
         self.passes = nn.ModuleList(PassNetwork(config, step) for step in PASSES)
-        self.hyper_log_scale = nn.Parameter(torch.zeros(config.levels, config.hyper_latents))
-        self.hyper_mean = nn.Parameter(torch.zeros(config.levels, config.hyper_latents))
         self.simulated = False  # True: simulate the integer networks (second stage of training)
 
     def hyper_latents(self, latents: Tensor, input_scale: Tensor, level_weights: Tensor) -> Tensor:
@@ -161,50 +238,60 @@ class EntropyModel(nn.Module):
         seen = latents * input_scale
         return self.hyper_encoder(torch.cat([seen, level_planes(level_weights, seen)], 1))
 
-    def hyper_features(self, hyper_latents: Tensor, level_weights: Tensor) -> tuple[Tensor, FixedPoint | None]:
-        """Features for the passes from rounded hyper-latents, and their format where integers are simulated."""
+    def hyper_features(self, hyper_latents: Tensor, level_weights: Tensor) -> Tensor:
+        """Features for the passes (N, 96, h, w) from decoded hyper-latents (N, 64, h / 4, w / 4)."""
+        hyper_latents = self._seen(hyper_latents, HYPER_LIMIT)
         x = torch.cat([hyper_latents, level_planes(level_weights, hyper_latents)], 1)
         formats = self.hyper_decoder.input_format if self.simulated else None
         for layer in self.hyper_decoder.layers:
             x, formats = layer(x, formats), layer.output_format if self.simulated else None
-        return x, formats
+        return x
 
     def forward(self, latents: Tensor, input_scale: Tensor, level_weights: Tensor) -> tuple[Tensor, Tensor]:
         """Quantises latents as the codec does and measures their rate with uniform noise in place of rounding.
 
+        Args:
+            latents: (N, 192, h, w), h and w multiples of 8.
+
         Returns:
             Quantised latents (N, 192, h, w) and bits (N,).
         """
-        config = self.config
-        z = self.hyper_latents(latents, input_scale, level_weights).float()
-        z_mean = (level_weights @ self.hyper_mean)[:, :, None, None]
-        z_scale = (level_weights @ self.hyper_log_scale).exp()[:, :, None, None]
-        bits = logistic_bits(self._noisy(z) - z_mean, z_scale + HYPER_SCALE_LOW).sum([1, 2, 3])
-        features, feature_format = self.hyper_features(round_through(z), level_weights)
+        hyper_latents = self.hyper_latents(latents, input_scale, level_weights).float()
+        decoded, hyper_bits = self._through(self.hyper_passes, hyper_latents, None, level_weights)
+        features = self.hyper_features(decoded, level_weights)
+        decoded, bits = self._through(self.passes, latents, features, level_weights)
+        return decoded, hyper_bits + bits
 
-        decoded = torch.zeros_like(latents)
-        for step, network in zip(PASSES, self.passes, strict=True):
-            known = self._as_context(decoded[:, : network.known])
-            mean, scale_index = network(known, features, level_weights, step.phases, feature_format)
-            channels = slice(0, config.low_channels) if step.low else slice(config.low_channels, None)
-            target = take_phases(latents[:, channels], step.phases)
+    def _through(self, networks: Sequence[PassNetwork] | nn.ModuleList, target: Tensor, features: Tensor | None,
+                 level_weights: Tensor) -> tuple[Tensor, Tensor]:
+        """What passes make of a tensor (N, C, H, W), and their bits (N,)."""
+        decoded, bits = torch.zeros_like(target), torch.zeros((), device=target.device)
+        feature_format = self.hyper_decoder.output_format if self.simulated else None
+        for network in networks:
+            step = network.step
+            known = self._seen(decoded[:, : network.known], known_limit(step.band))
+            mean, scale_index = network(known, features, level_weights, feature_format)
             mean = mean.float()
-            residual, pass_bits = self.quantised(target - mean, scale_index)
+            residual = step.take(target[:, step.band.channels(self.config)]) - mean
+            quantised = self.rounded if step.band is Band.HYPER else self.quantised
+            residual, pass_bits = quantised(residual, scale_index)
             bits = bits + pass_bits.view(len(step.phases), -1).sum(0)
             decoded = decoded.clone()
-            for (i, j), phase in zip(step.phases, (residual + mean).chunk(len(step.phases)), strict=True):
-                decoded[:, channels, i::2, j::2] = phase
+            step.put(decoded, residual + mean, self.config)
         return decoded, bits
 
-    def quantised(self, residual: Tensor, scale_index: Tensor) -> tuple[Tensor, Tensor]:
-        """What residuals (N, C, H, W) become, and their bits (N,), by the predicted scales of these indices."""
+    def rounded(self, residual: Tensor, scale_index: Tensor) -> tuple[Tensor, Tensor]:
+        """Residuals (N, C, H, W) as whole steps, and their bits (N,), by the predicted scales of these indices."""
         bits = logistic_bits(self._noisy(residual), scale_of(scale_index)).sum([1, 2, 3])
         return round_through(residual), bits
+
+    def quantised(self, residual: Tensor, scale_index: Tensor) -> tuple[Tensor, Tensor]:
+        """What residuals of latents become; arguments and values as of `rounded`."""
+        return self.rounded(residual, scale_index)
 
     def _noisy(self, x: Tensor) -> Tensor:
         return x + torch.rand_like(x) - 0.5 if self.training else torch.round(x)
 
-    def _as_context(self, decoded: Tensor) -> Tensor:
-        if not self.simulated:
-            return decoded
-        return context_format(decoded.shape[1], CONTEXT_LIMIT).rounded(decoded)
+    def _seen(self, decoded: Tensor, limit: int) -> Tensor:
+        """Decoded latents or hyper-latents as the networks see them."""
+        return context_format(decoded.shape[1], limit).rounded(decoded) if self.simulated else decoded

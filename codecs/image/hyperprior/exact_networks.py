@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from fewbits.codecs.image.hyperprior.entropy_model import (
+    HYPER_PASSES,
     PASSES,
     EntropyModel,
+    Pass,
     PassNetwork,
+    joined_context,
     level_planes,
-    neighbourhoods,
-    take_phases,
 )
 from fewbits.codecs.quantisation import FixedPoint
 from fewbits.entropy.exact import ExactLayer
@@ -21,6 +22,7 @@ from fewbits.entropy.exact import ExactLayer
 class ExactPass:
     """Integer form of a `PassNetwork`."""
 
+    step: Pass
     spatial: ExactLayer
     hidden: list[ExactLayer]
     mean: ExactLayer
@@ -29,20 +31,20 @@ class ExactPass:
     @classmethod
     def from_trained(cls, network: PassNetwork, features: FixedPoint) -> "ExactPass":
         """Quantises a trained network; `features` is the format of the hyper-decoder's output."""
-        context = network.spatial.output_format.joined(features, network.level_format)
+        context = network.context_format(features)
         hidden, x = [], context
         for layer in network.hidden:
             hidden.append(layer.to_exact(x))
             x = layer.output_format
         if network.skip:
             x = x.joined(context)
-        return cls(network.spatial.to_exact(network.latent_format), hidden,
+        return cls(network.step, network.spatial.to_exact(network.known_format), hidden,
                    network.mean.to_exact(x), network.scale.to_exact(x))
 
     def into_trainable(self, network: PassNetwork, features: FixedPoint) -> None:
         """Inverse of `from_trained`. Raises `ValueError` if the network has another shape."""
-        network.spatial.take_exact(self.spatial, network.latent_format)
-        context = network.spatial.output_format.joined(features, network.level_format)
+        network.spatial.take_exact(self.spatial, network.known_format)
+        context = network.context_format(features)
         x = context
         for trainable, layer in zip(network.hidden, self.hidden, strict=True):
             trainable.take_exact(layer, x)
@@ -52,17 +54,19 @@ class ExactPass:
         network.mean.take_exact(self.mean, x)
         network.scale.take_exact(self.scale, x)
 
+    @property
+    def known(self) -> int:
+        """How many channels it sees."""
+        return self.spatial.input_low.numel()
+
     def layers(self) -> dict[str, ExactLayer]:
         """Every layer under the name it is stored with."""
         hidden = {f"hidden.{i}": layer for i, layer in enumerate(self.hidden)}
         return {"spatial": self.spatial, "mean": self.mean, "scale": self.scale} | hidden
 
-    def __call__(self, known: Tensor, features: Tensor, levels: Tensor,
-                 phases: tuple[tuple[int, int], ...]) -> tuple[Tensor, Tensor]:
+    def __call__(self, known: Tensor, features: Tensor | None, levels: Tensor) -> tuple[Tensor, Tensor]:
         """Means in 1/16 step and indices of scales, integers in float32; arguments as `PassNetwork.forward`."""
-        spatial = self.spatial(neighbourhoods(known, phases))
-        features = take_phases(features, phases)
-        context = torch.cat([spatial, features, level_planes(levels, features)], 1)
+        context = joined_context(self.step, self.spatial(self.step.neighbourhoods(known)), features, levels)
         x = context
         for layer in self.hidden:
             x = layer(x)
@@ -75,6 +79,7 @@ class ExactPass:
 class ExactNetworks:
     """Integer form of the hyper-decoder and of all passes."""
 
+    hyper_passes: list[ExactPass]
     hyper_decoder: list[ExactLayer]
     passes: list[ExactPass]
 
@@ -85,7 +90,9 @@ class ExactNetworks:
         for layer in model.hyper_decoder.layers:
             layers.append(layer.to_exact(x))
             x = layer.output_format
-        return cls(layers, [ExactPass.from_trained(network, x) for network in model.passes])
+        hyper_passes, passes = ([ExactPass.from_trained(network, x) for network in networks]
+                                for networks in (model.hyper_passes, model.passes))
+        return cls(hyper_passes, layers, passes)
 
     def into_trainable(self, model: EntropyModel) -> None:
         """Gives an entropy model parameters whose integer form this is, and has it simulate that.
@@ -97,15 +104,17 @@ class ExactNetworks:
         for trainable, layer in zip(model.hyper_decoder.layers, self.hyper_decoder, strict=True):
             trainable.take_exact(layer, x)
             x = trainable.output_format
-        for network, step in zip(model.passes, self.passes, strict=True):
-            step.into_trainable(network, x)
+        for networks, steps in ((model.hyper_passes, self.hyper_passes), (model.passes, self.passes)):
+            for network, step in zip(networks, steps, strict=True):
+                step.into_trainable(network, x)
         model.simulated = True
 
     def to_tensors(self) -> dict[str, Tensor]:
         """All layers as named tensors for the weights file."""
         named = {f"hyper_decoder.{i}": layer for i, layer in enumerate(self.hyper_decoder)}
-        for number, step in enumerate(self.passes):
-            named |= {f"pass.{number}.{name}": layer for name, layer in step.layers().items()}
+        for prefix, steps in (("hyper_pass", self.hyper_passes), ("pass", self.passes)):
+            for number, step in enumerate(steps):
+                named |= {f"{prefix}.{number}.{name}": layer for name, layer in step.layers().items()}
         return {f"exact.{name}.{key}": value for name, layer in named.items()
                 for key, value in layer.to_arrays().items()}
 
@@ -123,12 +132,15 @@ class ExactNetworks:
             count = sum(name.startswith(prefix + ".") for name in built)
             return [built[f"{prefix}.{i}"] for i in range(count)]
 
-        passes = [ExactPass(built[f"pass.{i}.spatial"], numbered(f"pass.{i}.hidden"),
-                            built[f"pass.{i}.mean"], built[f"pass.{i}.scale"]) for i in range(len(PASSES))]
-        return cls(numbered("hyper_decoder"), passes)
+        def passes(prefix: str, steps: tuple[Pass, ...]) -> list[ExactPass]:
+            return [ExactPass(step, built[f"{prefix}.{i}.spatial"], numbered(f"{prefix}.{i}.hidden"),
+                              built[f"{prefix}.{i}.mean"], built[f"{prefix}.{i}.scale"]) for i, step in enumerate(steps)]
+
+        return cls(passes("hyper_pass", HYPER_PASSES), numbered("hyper_decoder"), passes("pass", PASSES))
 
     def features(self, hyper_latents: Tensor, levels: Tensor) -> Tensor:
-        """Hyper-latents (1, 64, h, w) and levels (1, L), integers in float32 -> features (1, 96, 4 h, 4 w)."""
+        """Hyper-latents (1, 64, h, w) in 1/8 step and levels (1, L), integers in float32 -> features
+        (1, 96, 4 h, 4 w)."""
         x = torch.cat([hyper_latents, level_planes(levels, hyper_latents)], 1)
         for layer in self.hyper_decoder:
             x = layer(x)

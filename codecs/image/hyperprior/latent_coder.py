@@ -1,12 +1,13 @@
-"""Latents of one tile to bytes and back: the five passes, driven by the integer networks.
+"""Latents of one tile to bytes and back: the passes, driven by the integer networks.
 
-The passes are the levels of progressive files: the first one comes with the hyper-latents. Where a pass is not there,
-its latents are what the networks predict.
+Progressive files have them in levels, the first of them with the hyper-latents. Where a level is not there, its latents
+are what the networks predict.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import takewhile
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,15 +17,16 @@ from torch.nn import functional as F
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.entropy_model import (
-    CONTEXT_LIMIT,
-    HYPER_LIMIT,
-    PASSES,
-    take_phases,
+    HYPER_PASSES,
+    LEVELS_OF_PASSES,
+    Band,
+    Pass,
+    known_limit,
 )
-from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
-from fewbits.codecs.image.hyperprior.residuals import Group, Residuals
+from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, ExactPass
+from fewbits.codecs.image.hyperprior.residuals import Group, Residuals, WholeSteps
 from fewbits.codecs.latents import LATENT_LIMIT, UNIT, as_context
-from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
+from fewbits.codecs.levels import level_integers
 from fewbits.entropy.coder import Decoder, Encoder
 from fewbits.entropy.tables import SymbolTables
 from fewbits.errors import DamagedError
@@ -32,8 +34,8 @@ from fewbits.errors import DamagedError
 if TYPE_CHECKING:  # brings numba, which a program that decodes without a circuit does without
     from fewbits.codecs.image.hyperprior.latent_circuit import CircuitDecoder, CircuitEncoder, CircuitPrior
 
-STRIDE = HyperpriorConfig.HYPER_STRIDE
-LEVELS = len(PASSES)
+STRIDE, CELL = HyperpriorConfig.HYPER_STRIDE, HyperpriorConfig.CELL
+LEVELS = len(LEVELS_OF_PASSES)
 BY_TABLES, BY_CIRCUIT = 0, 1  # forms of a tile, the first byte of its first section where there is a circuit
 
 
@@ -43,46 +45,45 @@ class LatentCoder:
     Args:
         networks: the integer networks.
         residuals: codes what they leave of the latents.
-        hyper_tables: one table per level and hyper-latent channel, level by level.
         prior: a circuit over whole steps; None to code them by their tables alone.
     """
 
     def __init__(self, config: HyperpriorConfig, networks: ExactNetworks, residuals: Residuals,
-                 hyper_tables: SymbolTables, prior: "CircuitPrior | None" = None) -> None:
-        self.config, self.networks = config, networks
-        self.residuals, self.hyper_tables, self.prior = residuals, hyper_tables, prior
+                 prior: "CircuitPrior | None" = None) -> None:
+        self.config, self.networks, self.residuals, self.prior = config, networks, residuals, prior
+        self.hyper_residuals = WholeSteps(residuals.latent_tables)
 
     def with_prior(self, prior: "CircuitPrior") -> "LatentCoder":
         """The same with a circuit."""
-        return LatentCoder(self.config, self.networks, self.residuals, self.hyper_tables, prior)
+        return LatentCoder(self.config, self.networks, self.residuals, prior)
 
     def quantise(self, latents: Tensor, hyper_latents: Tensor, position: int) -> tuple[list[list[Group]], Tensor]:
         """Symbols for a tile's latents, and the latents as they will be decoded.
 
         Args:
             latents: (192, h, w) float32, counted in steps.
-            hyper_latents: (64, ceil(h / 4), ceil(w / 4)) float32, not rounded yet.
+            hyper_latents: (64, 2 * ceil(h / 8), 2 * ceil(w / 8)) float32, not rounded yet.
             position: 64 times the level.
 
         Returns:
             The groups of each level, in decoding order, and decoded latents (192, h, w) int16 in 1/16 step.
         """
-        height, width = latents.shape[1:]
-        rounded = self._rounded(hyper_latents, position)[None]
-        hyper = Group(_flat(rounded, [rounded.shape[2:]], np.int32), self._hyper_index(rounded, position),
-                      self.hyper_tables)
-        target = F.pad(latents[None], (0, -width % STRIDE, 0, -height % STRIDE))
-        passes = _Passes(self.config, self.networks, rounded, position, height, width)
-        levels = []
-        for number, step in enumerate(PASSES):
-            mean, scale, extents = passes.predict(number)
-            wanted = take_phases(target[:, passes.channels(number)], step.phases) - mean / UNIT
-            values, groups = self.residuals.quantise(_flat(wanted, extents, np.float32),
-                                                     _flat(scale, extents, np.uint16))
-            levels.append(groups)
-            passes.store(number, mean, _filled(mean, values, extents))
-        levels[0].insert(0, hyper)
-        return levels, passes.decoded()
+        known = _Known(self.config, self.networks, position, *latents.shape[1:])
+        target = F.pad(latents[None], (0, -latents.shape[2] % CELL, 0, -latents.shape[1] % CELL))
+        hyper = [self._quantised(known, networks, hyper_latents[None], self.hyper_residuals)
+                 for networks in self.networks.hyper_passes]
+        groups = iter([self._quantised(known, networks, target, self.residuals) for networks in self.networks.passes])
+        levels = [list(chain.from_iterable(islice(groups, len(steps)))) for steps in LEVELS_OF_PASSES]
+        levels[0][:0] = chain.from_iterable(hyper)
+        return levels, known.decoded()
+
+    def _quantised(self, known: "_Known", networks: ExactPass, target: Tensor, residuals: Residuals) -> list[Group]:
+        """Groups of one pass over `target` (1, C, H, W), in steps; enters what is decoded."""
+        prediction, step = known.predict(networks), networks.step
+        wanted = step.take(target[:, step.band.channels(self.config)]) - prediction.mean / UNIT
+        values, groups = residuals.quantise(prediction.flat(wanted, np.float32), prediction.scales)
+        known.store(prediction, values)
+        return groups
 
     def decode(self, sections: Sequence[bytes | None], height: int, width: int, position: int,
                levels: int = LEVELS, spent: np.ndarray | None = None) -> Tensor:
@@ -94,27 +95,28 @@ class LatentCoder:
             spent: (h, w) float64, to which the ideal code lengths by tables are added in bits, where they are wanted.
         """
         reader = self._reader(sections, levels)
-        like = torch.empty(1, self.config.hyper_latents, -(-height // STRIDE), -(-width // STRIDE))
-        index = self._hyper_index(like, position)
-        symbols = reader.next(self.hyper_tables, index)
-        if spent is not None:
-            bits = self.hyper_tables.bits_each(symbols, index).reshape(*like.shape[2:], -1).sum(-1) / STRIDE**2
-            spent += bits.repeat(STRIDE, 0).repeat(STRIDE, 1)[:height, :width]
-        rounded = _filled(like, symbols, [like.shape[2:]]).clamp_(-HYPER_LIMIT, HYPER_LIMIT)
-        passes = _Passes(self.config, self.networks, rounded, position, height, width)
-        for number in range(LEVELS):
-            mean, scale, extents = passes.predict(number)
-            residual = torch.zeros_like(mean)
+        known = _Known(self.config, self.networks, position, height, width)
+
+        def decode(networks: ExactPass, residuals: Residuals) -> None:
+            prediction = known.predict(networks)
+            values = residuals.decode(reader.next, prediction.scales)
+            known.store(prediction, values)
+            if spent is not None:
+                bits = residuals.latent_tables.bits_each(np.rint(values / UNIT).astype(np.int32), prediction.scales)
+                prediction.add_by_place(spent, bits)
+
+        for networks in self.networks.hyper_passes:
+            decode(networks, self.hyper_residuals)
+        passes = iter(self.networks.passes)
+        for number, steps in enumerate(LEVELS_OF_PASSES):
+            for networks in islice(passes, len(steps)):
+                if number < reader.levels:
+                    decode(networks, self.residuals)
+                else:
+                    known.store(known.predict(networks), None)
             if number < reader.levels:
-                index = _flat(scale, extents, np.uint16)
-                values = self.residuals.decode(reader.next, index)
                 reader.end_level(number)
-                residual = _filled(mean, values, extents)
-                if spent is not None:
-                    whole = np.rint(values / UNIT).astype(np.int32)
-                    _add_by_place(spent, self.residuals.latent_tables.bits_each(whole, index), number, extents)
-            passes.store(number, mean, residual)
-        return passes.decoded()
+        return known.decoded()
 
     def encode(self, parts: list[list[Group]]) -> tuple[list[bytes], float]:
         """The sections of a tile, one for each part of its groups, and their ideal code length in bits. With a circuit,
@@ -159,25 +161,6 @@ class LatentCoder:
 
         return _Reader(partial(CircuitDecoder, self.prior, CircuitPasses(self.prior)), sections, levels)
 
-    def _rounded(self, hyper_latents: Tensor, position: int) -> Tensor:
-        """Hyper-latents as integers, kept within what their tables cover: pictures unlike photos can exceed it, and
-        the escapes would cost more than a less apt prediction of the latents."""
-        tables = self._level_tables(position)
-        low, high = (torch.from_numpy(limit[tables].astype(np.float32))[:, None, None]
-                     for limit in (self.hyper_tables.lows, self.hyper_tables.highs))
-        rounded = torch.maximum(torch.minimum(torch.round(hyper_latents), high), low)
-        return rounded.clamp(-HYPER_LIMIT, HYPER_LIMIT)
-
-    def _level_tables(self, position: int) -> np.ndarray:
-        """Tables of the hyper-latents' channels at the nearest level."""
-        level = (position + 2 ** (LEVEL_FRACTION - 1)) >> LEVEL_FRACTION
-        channels = self.config.hyper_latents
-        return np.arange(level * channels, (level + 1) * channels, dtype=np.uint16)
-
-    def _hyper_index(self, hyper_latents: Tensor, position: int) -> np.ndarray:
-        """The table of each hyper-latent, in the order of `_flat`."""
-        return np.tile(self._level_tables(position), hyper_latents.shape[2] * hyper_latents.shape[3])
-
 
 class _Reader:
     """The groups of a tile, one after another, from its sections.
@@ -221,60 +204,83 @@ def _bits_by_tables(parts: list[list[Group]]) -> list[float]:
     return [sum(float(group.tables.bits(group.symbols, group.index)) for group in groups) for groups in parts]
 
 
-class _Passes:
-    """What is known of a tile while its passes go on. Integers in float32; latents in 1/16 step."""
+@dataclass(frozen=True)
+class _Prediction:
+    """What the networks of a pass say of it. Integers in float32, means in 1/16 step.
 
-    def __init__(self, config: HyperpriorConfig, networks: ExactNetworks, hyper_latents: Tensor, position: int,
-                 height: int, width: int) -> None:
-        self.low_channels, self.networks = config.low_channels, networks
-        self.height, self.width = height, width
-        self.levels = level_integers(position, config.levels)
-        self.features = networks.features(hyper_latents.contiguous(memory_format=torch.channels_last), self.levels)
-        self.latents = torch.zeros(1, config.LATENTS, *self.features.shape[2:])
+    Attributes:
+        mean, scale: (phases, C, h, w).
+        extents: how many rows and columns of each phase lie in the picture.
+    """
 
-    def channels(self, number: int) -> slice:
-        """Which channels a pass codes."""
-        return slice(0, self.low_channels) if PASSES[number].low else slice(self.low_channels, None)
+    step: Pass
+    mean: Tensor
+    scale: Tensor
+    extents: list[tuple[int, int]]
 
-    def predict(self, number: int) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
-        """Means (1/16 step) and scale indices of a pass, and how far the picture reaches into each phase."""
-        step = PASSES[number]
-        known = self.latents[:, : self.low_channels] if step.low else self.latents
-        mean, scale = self.networks.passes[number](as_context(known, CONTEXT_LIMIT), self.features, self.levels,
-                                                   step.phases)
-        extents = [(-(-(self.height - i) // 2), -(-(self.width - j) // 2)) for i, j in step.phases]
-        return mean, scale, extents
+    @cached_property
+    def scales(self) -> np.ndarray:
+        """Indices of scales (n,) uint16, in the order of `flat`."""
+        return self.flat(self.scale, np.uint16)
 
-    def store(self, number: int, mean: Tensor, residual: Tensor) -> None:
-        """Enters the decoded latents of a pass, from means and residuals in 1/16 step."""
-        decoded = (mean + residual).clamp_(-LATENT_LIMIT, LATENT_LIMIT)
-        for (i, j), phase in zip(PASSES[number].phases, decoded, strict=True):
-            self.latents[0, self.channels(number), i::2, j::2] = phase
+    def flat(self, x: Tensor, dtype: type) -> np.ndarray:
+        """(phases, C, h, w) to one row: phase by phase, row by row, all channels of a position together."""
+        parts = [phase.permute(1, 2, 0)[:h, :w].reshape(-1) for phase, (h, w) in zip(x, self.extents, strict=True)]
+        return torch.cat(parts).numpy().astype(dtype, copy=False)
+
+    def filled(self, values: np.ndarray) -> Tensor:
+        """Inverse of `flat`: (phases, C, h, w) float32, 0 beyond the picture."""
+        result, channels, begin = torch.zeros_like(self.mean), self.mean.shape[1], 0
+        floats = torch.from_numpy(values).float()
+        for phase, (h, w) in zip(result, self.extents, strict=True):
+            count = channels * h * w
+            phase[:, :h, :w] = floats[begin : begin + count].view(h, w, channels).permute(2, 0, 1)
+            begin += count
+        return result
+
+    def add_by_place(self, spent: np.ndarray, bits: np.ndarray) -> None:
+        """Adds bits, in the order of `flat`, summed over channels, to the places (h, w) of latents that they are of."""
+        side = STRIDE if self.step.band is Band.HYPER else 1
+        own = np.zeros((-(-spent.shape[0] // side), -(-spent.shape[1] // side)))
+        begin, channels = 0, self.mean.shape[1]
+        for place, (h, w) in zip(self.step.places(), self.extents, strict=True):
+            own[place] = bits[begin : begin + channels * h * w].reshape(h, w, channels).sum(-1)
+            begin += channels * h * w
+        spent += own.repeat(side, 0).repeat(side, 1)[: spent.shape[0], : spent.shape[1]] / side**2
+
+
+class _Known:
+    """What is known of a tile while its passes go on. Integers in float32; latents and hyper-latents in 1/16 step."""
+
+    def __init__(self, config: HyperpriorConfig, networks: ExactNetworks, position: int, height: int,
+                 width: int) -> None:
+        self._config, self._networks, self._size = config, networks, (height, width)
+        self._levels = level_integers(position, config.levels)
+        rows, columns = -(-height // CELL), -(-width // CELL)
+        self._hyper_latents = torch.zeros(1, config.hyper_latents, 2 * rows, 2 * columns)
+        self._latents = torch.zeros(1, config.LATENTS, CELL * rows, CELL * columns)
+
+    @cached_property
+    def _features(self) -> Tensor:
+        """Of the hyper-latents, which are all known when the first pass over latents begins."""
+        seen = as_context(self._hyper_latents, known_limit(Band.HYPER))
+        return self._networks.features(seen.contiguous(memory_format=torch.channels_last), self._levels)
+
+    def predict(self, networks: ExactPass) -> _Prediction:
+        """What the networks of a pass make of all that is known."""
+        step = networks.step
+        hyper = step.band is Band.HYPER
+        known = (self._hyper_latents if hyper else self._latents)[:, : networks.known]
+        mean, scale = networks(as_context(known, known_limit(step.band)), None if hyper else self._features,
+                               self._levels)
+        height, width = (-(-side // STRIDE) if hyper else side for side in self._size)
+        return _Prediction(step, mean, scale, step.extents(height, width))
+
+    def store(self, prediction: _Prediction, residuals: np.ndarray | None) -> None:
+        """Enters what a pass decodes, from its residuals in 1/16 step; None: the means alone."""
+        decoded = prediction.mean if residuals is None else prediction.mean + prediction.filled(residuals)
+        tensor = self._hyper_latents if prediction.step.band is Band.HYPER else self._latents
+        prediction.step.put(tensor, decoded.clamp(-LATENT_LIMIT, LATENT_LIMIT), self._config)
 
     def decoded(self) -> Tensor:
-        return self.latents[0, :, : self.height, : self.width].to(torch.int16)
-
-
-def _flat(x: Tensor, extents: list[tuple[int, int]], dtype: type) -> np.ndarray:
-    """(phases, C, H, W) to one row: phase by phase, row by row, all channels of a position together."""
-    parts = [phase.permute(1, 2, 0)[:h, :w].reshape(-1) for phase, (h, w) in zip(x, extents, strict=True)]
-    return torch.cat(parts).numpy().astype(dtype, copy=False)
-
-
-def _filled(like: Tensor, values: np.ndarray, extents: list[tuple[int, int]]) -> Tensor:
-    """Inverse of `_flat`: (phases, C, H, W) float32 of the shape of `like`, 0 beyond the picture."""
-    result, channels, begin = torch.zeros_like(like), like.shape[1], 0
-    floats = torch.from_numpy(values).float()
-    for phase, (h, w) in zip(result, extents, strict=True):
-        count = channels * h * w
-        phase[:, :h, :w] = floats[begin : begin + count].view(h, w, channels).permute(2, 0, 1)
-        begin += count
-    return result
-
-
-def _add_by_place(spent: np.ndarray, bits: np.ndarray, number: int, extents: list[tuple[int, int]]) -> None:
-    """Adds the bits of a pass, in the order of `_flat`, summed over channels, to the places (h, w) of its phases."""
-    channels, begin = bits.size // sum(h * w for h, w in extents), 0
-    for (i, j), (h, w) in zip(PASSES[number].phases, extents, strict=True):
-        spent[i::2, j::2] += bits[begin : begin + channels * h * w].reshape(h, w, channels).sum(-1)
-        begin += channels * h * w
+        return self._latents[0, :, : self._size[0], : self._size[1]].to(torch.int16)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from fewbits.codecs.codec import Progress
 from fewbits.codecs.image.hyperprior.model import HyperpriorModel, lambda_of
-from fewbits.codecs.image.hyperprior.picture import QUALITY_CODES, position_of, whole_strides
+from fewbits.codecs.image.hyperprior.picture import QUALITY_CODES, position_of, whole_cells
 from fewbits.codecs.image.hyperprior.transforms import OVERLAP, Sides
 from fewbits.codecs.image.hyperprior.weights import Weights
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
@@ -38,7 +38,7 @@ class LatentSearch:
     def __call__(self, latents: Tensor, part: Tensor, sides: Sides, code: int) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
             tile = _Tile(self.model, part.clone(), sides, code)
-            searched = whole_strides(latents.clone())
+            searched = whole_cells(latents.clone())
             optimiser = torch.optim.Adam([searched.requires_grad_()], tile.rate, betas=(0.9, 0.98))
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
             self.model.entropy_model.train()  # noise in place of rounding

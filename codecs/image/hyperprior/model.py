@@ -34,7 +34,7 @@ class HyperpriorModel(nn.Module):
         """Reconstruction (N, 3, H, W) in about [0, 1], and bits (N,).
 
         Args:
-            image: (N, 3, H, W) in [0, 1], H and W multiples of 32.
+            image: (N, 3, H, W) in [0, 1], H and W multiples of 64.
             quality: (N,) in [0, 100].
         """
         weights = level_weights(quality, self.config.levels)

@@ -20,7 +20,7 @@ from fewbits.codecs.media import Image
 from fewbits.codecs.spans import Span
 from fewbits.entropy.container import size_of_sections
 
-BLOCK = HyperpriorConfig.BLOCK
+BLOCK, CELL = HyperpriorConfig.BLOCK, HyperpriorConfig.CELL
 TILE = 128  # latents on a side: 1024 pixels
 HALO = 8  # latents around a tile, as far as the transforms' blocks reach
 QUALITY_CODES = 224  # the header's quality, 0..224, counts 1/32 level
@@ -46,8 +46,8 @@ class Transform:
         return self.model.analysis(coefficients, self.step, self.scale, self.levels)
 
     def hyper_latents(self, latents: Tensor) -> Tensor:
-        """Of latents (1, 192, h, w), not rounded: (1, 64, ceil(h / 4), ceil(w / 4))."""
-        return self.model.entropy_model.hyper_latents(whole_strides(latents), self.scale, self.levels)
+        """Of latents (1, 192, h, w), not rounded: (1, 64, 2 * ceil(h / 8), 2 * ceil(w / 8))."""
+        return self.model.entropy_model.hyper_latents(whole_cells(latents), self.scale, self.levels)
 
     def pixels(self, latents: Tensor, rows: Span, columns: Span) -> Tensor:
         """A tile's pixels (3, 8 h, 8 w) in about [0, 1], from decoded latents with their halo."""
@@ -128,10 +128,9 @@ def part_of_picture(rgb: np.ndarray, rows: Span, columns: Span, unit: int) -> Te
     return torch.from_numpy(part)
 
 
-def whole_strides(latents: Tensor) -> Tensor:
-    """Latents (N, 192, h, w) continued to the right and below, so that hyper-latents cover them."""
-    stride = HyperpriorConfig.HYPER_STRIDE
-    padding = (0, -latents.shape[3] % stride, 0, -latents.shape[2] % stride)
+def whole_cells(latents: Tensor) -> Tensor:
+    """Latents (N, 192, h, w) continued to the right and below, to multiples of a cell."""
+    padding = (0, -latents.shape[3] % CELL, 0, -latents.shape[2] % CELL)
     return F.pad(latents, padding, mode="replicate").contiguous(memory_format=torch.channels_last)
 
 

@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import HYPER_SCALE_LOW
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
 from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder
 from fewbits.codecs.image.hyperprior.model import HyperpriorModel
@@ -23,7 +22,7 @@ from fewbits.entropy.tables import SymbolTables
 from fewbits.errors import WeightsError
 
 FLOAT_PARTS = ("quantiser.", "analysis.", "synthesis.", "entropy_model.hyper_encoder.")
-LATENT_TABLES, HYPER_TABLES = "latent_tables.", "hyper_tables."
+LATENT_TABLES = "latent_tables."
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,6 @@ class Weights:
         """The whole model with its integer networks turned back into trainable ones, which it simulates."""
         model = deepcopy(self.model)
         self.coder.networks.into_trainable(model.entropy_model)
-        levels = model.config.levels
-        mean, deviation = (x.reshape(levels, -1) for x in self.coder.hyper_tables.moments())
-        with torch.no_grad():
-            model.entropy_model.hyper_mean.copy_(torch.from_numpy(mean))
-            scale = (torch.from_numpy(deviation) * 3**0.5 / torch.pi - HYPER_SCALE_LOW).clamp(min=HYPER_SCALE_LOW)
-            model.entropy_model.hyper_log_scale.copy_(scale.log())
         return model
 
 
@@ -72,7 +65,7 @@ def save_weights(path: Path, model: HyperpriorModel, networks: ExactNetworks, ta
     """Writes a weights file. Float parts are stored with half precision; `notes` go into the metadata.
 
     Args:
-        tables: `LATENT_TABLES`, `HYPER_TABLES`, and those of others.
+        tables: `LATENT_TABLES`, and those of others.
         others: what another codec with these networks adds.
     """
     tensors = stored(model, FLOAT_PARTS, networks.to_tensors(), tables)
@@ -103,7 +96,7 @@ def load_weights(path: Path, device: str, residuals: ResidualsOf = whole_steps) 
         model = HyperpriorModel(config)
         load_floats(model, FLOAT_PARTS, tensors)
         coder = LatentCoder(config, ExactNetworks.from_tensors(tensors),
-                            residuals(tables_of(LATENT_TABLES, tensors), tensors), tables_of(HYPER_TABLES, tensors))
+                            residuals(tables_of(LATENT_TABLES, tensors), tensors))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path} cannot be used as weights of this codec: {error}.") from None
     return Weights(identity, model.to(device, memory_format=torch.channels_last).eval(), coder)
