@@ -26,17 +26,14 @@ from fewbits.codecs.circuit.em import Expectation, Parameters
 from fewbits.codecs.circuit.tree import maximum_spanning_tree, mutual_information, rooted_at_centre
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.hyperprior.codec import WEIGHTS
-from fewbits.codecs.image.hyperprior.entropy_model import PASSES
+from fewbits.codecs.image.hyperprior.entropy_model import HYPER_PASSES, PASSES
 from fewbits.codecs.image.hyperprior.latent_circuit import (
     LATENTS,
-    LOW,
     CircuitPrior,
     LatentCircuit,
-    low_passes,
 )
-from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder
+from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder, QuantisedTile
 from fewbits.codecs.image.hyperprior.picture import QUALITY_CODES, Picture
-from fewbits.codecs.image.hyperprior.residuals import Group
 from fewbits.codecs.image.hyperprior.weights import Weights, load_weights
 from fewbits.codecs.media import Image
 from fewbits.entropy.tables import SymbolTables
@@ -110,11 +107,11 @@ class CodedPhoto:
     """A photo at all sizes and qualities.
 
     Attributes:
-        groups: of all its tiles, quality by quality.
+        tiles: all of them, quality by quality.
         entries: (positions, 192) uint16, where symbols are in `SymbolTables.frequencies`; of all qualities together.
     """
 
-    groups: dict[float, list[list[Group]]]
+    tiles: dict[float, list[QuantisedTile]]
     entries: np.ndarray
 
     @classmethod
@@ -122,10 +119,10 @@ class CodedPhoto:
     def of(cls, sizes: list[Image], weights: Weights) -> "CodedPhoto":
         """From the photo at its sizes."""
         pictures = [Picture(weights, "cpu", image) for image in sizes]
-        groups = {quality: [tile for picture in pictures
-                            for _, (tile,) in picture.parts(round(quality / 100 * QUALITY_CODES))]
-                  for quality in QUALITIES}
-        return cls(groups, np.concatenate([_entries(tile) for tiles in groups.values() for tile in tiles]))
+        tiles = {quality: [tile for picture in pictures
+                           for tile in picture.quantised(round(quality / 100 * QUALITY_CODES))]
+                 for quality in QUALITIES}
+        return cls(tiles, np.concatenate([_entries(tile) for own in tiles.values() for tile in own]))
 
 
 def _coded(folder: Path, weights: Weights, most: int, progress: Progress) -> Iterator[CodedPhoto]:
@@ -140,16 +137,17 @@ def _coded(folder: Path, weights: Weights, most: int, progress: Progress) -> Ite
         progress((number + 1) / len(chosen), "coding photos")
 
 
-def _entries(groups: list[Group]) -> np.ndarray:
-    """The symbols of a tile, position by position: (positions, 192) uint16 as in `CodedPhoto`."""
-    entries = [(group.tables.offsets[group.index] + group.tables.entries(group.symbols, group.index)[0])
-               .astype(np.uint16) for group in groups[1:]]
-    rows = []
-    for step, high in zip(PASSES, entries, strict=True):
-        if not step.low:
-            low = np.concatenate([entries[number] for number in low_passes(step)])
-            rows.append(np.hstack([low.reshape(-1, LOW), high.reshape(-1, LATENTS - LOW)]))
-    return np.concatenate(rows)
+def _entries(tile: QuantisedTile) -> np.ndarray:
+    """The symbols of a tile in one section, position by position: (positions, 192) uint16 as in `CodedPhoto`."""
+    (groups,) = tile.sections
+    whole = np.empty((tile.height, tile.width, LATENTS), np.uint16)
+    for step, group in zip(PASSES, groups[len(HYPER_PASSES) :], strict=True):
+        entries, begin = group.tables.offsets[group.index] + group.tables.entries(group.symbols, group.index)[0], 0
+        for rows, columns in step.places():
+            phase = whole[rows, columns, step.channels]
+            phase[:] = entries[begin : begin + phase.size].reshape(phase.shape)
+            begin += phase.size
+    return whole.reshape(-1, LATENTS)
 
 
 def _positions(photos: list[CodedPhoto], most: int) -> np.ndarray:
@@ -299,8 +297,8 @@ def _savings(circuit: LatentCircuit, coder: LatentCoder, photos: list[CodedPhoto
     with_circuit = coder.with_prior(CircuitPrior(circuit, coder.residuals.latent_tables))
     result = {}
     for quality in QUALITIES:
-        tiles = [tile for photo in photos for tile in photo.groups[quality]]
-        before, after = (sum(which.estimate_bits([tile])[0] for tile in tiles) for which in (coder, with_circuit))
+        tiles = [tile for photo in photos for tile in photo.tiles[quality]]
+        before, after = (sum(which.estimate_bits(tile)[0] for tile in tiles) for which in (coder, with_circuit))
         result[quality] = 100 * (1 - after / before)
     return result
 

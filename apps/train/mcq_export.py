@@ -48,8 +48,9 @@ def index_counts(weights: Weights, residuals: VectorResiduals, photos: list[Tens
     for photo in photos:
         picture = Picture(weights, "cpu", Image(photo.permute(1, 2, 0).contiguous().numpy()))
         for level in range(levels):
-            for _, parts in picture.parts(level * QUALITY_CODES // (levels - 1)):
-                for group in (group for part in parts for group in part if group.tables is residuals.index_tables):
+            for tile in picture.quantised(level * QUALITY_CODES // (levels - 1)):
+                groups = (group for groups in tile.sections for group in groups)
+                for group in (group for group in groups if group.tables is residuals.index_tables):
                     for table in np.unique(group.index):
                         counts[table] += np.bincount(group.symbols[group.index == table], minlength=len(counts[table]))
     return counts

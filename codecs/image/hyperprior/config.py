@@ -20,14 +20,13 @@ class HyperpriorConfig(StoredConfig):
     hyper_channels: int = 96  # width of the hyper-encoder and hyper-decoder
     hyper_latents: int = 64
     hyper_hidden: int = 128  # width of the networks that predict hyper-latents from each other
-    lowest_channels: int = 8  # latents with the most energy, coded first
-    low_channels: int = 32  # these and those that are coded next
     low_hidden: int = 128
     low_multiplier: int = 4  # neighbourhood features per input channel
     high_hidden: int = 192
     high_multiplier: int = 2
 
     BLOCK = 8  # pixels between neighbouring latents
+    LOW_BANDS = ((0, 3), (3, 12), (12, 32))  # latents with the most energy, coded before the others
     LATENTS = 192  # 3 colour components x 8 x 8 frequencies
     HYPER_STRIDE = 4  # latents between neighbouring hyper-latents
     CELL = 2 * HYPER_STRIDE  # latents on the side of what is coded together: 2 x 2 hyper-latents

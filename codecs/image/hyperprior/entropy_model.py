@@ -1,15 +1,15 @@
 """What the latents probably are: hyperprior and spatial-frequency context, trainable form.
 
 Hyper-latents at 1/32 are decoded first, then latents from low to high frequencies. Both come in passes over the phases
-of 2 x 2 lattices; low frequencies, which cost most, over two of them, one within the other. From what is known already,
-a small network predicts mean and scale of all that a pass codes at once, so that a whole picture needs ten passes.
+of 2 x 2 lattices; low frequencies, which cost most, over two of them, one within the other, and band by band at each
+phase. From what is known already, a small network predicts mean and scale of all that a pass codes at once, so that a
+whole picture needs twenty passes.
 J. Balle et al., "Variational image compression with a scale hyperprior" (ICLR 2018); D. He et al., "Checkerboard
 context model" (CVPR 2021); "ELIC" (CVPR 2022) for groups of channels.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from itertools import chain
 
 import torch
@@ -21,27 +21,12 @@ from fewbits.codecs.latents import MEAN_FRACTION, SCALES, context_format, round_
 from fewbits.codecs.levels import level_format
 from fewbits.codecs.quantisation import FixedPoint, QuantisableLayer
 
+LOW = HyperpriorConfig.LOW_BANDS[-1][1]  # channels of low frequencies
 MEAN_LIMIT = 2**15 - 1
 CONTEXT_LIMIT = 2**12 - 1  # of decoded latents as the networks see them
 HYPER_LIMIT = 2**10 - 1  # of decoded hyper-latents as the networks see them
 FEATURE_LIMIT = 255  # of the hyper-decoder's activations
 ACTIVATION_LIMIT = 4095  # of the passes' activations
-
-
-class Band(Enum):
-    """What a pass codes: hyper-latents, or a band of the latents' frequencies, the lowest first."""
-
-    HYPER, LOWEST, LOW, HIGH = range(4)
-
-    def channels(self, config: HyperpriorConfig) -> slice:
-        """Which channels of the latents these are, or of the hyper-latents."""
-        ends = {Band.HYPER: (0, config.hyper_latents), Band.LOWEST: (0, config.lowest_channels),
-                Band.LOW: (config.lowest_channels, config.low_channels), Band.HIGH: (config.low_channels, config.LATENTS)}
-        return slice(*ends[self])
-
-    def known(self, config: HyperpriorConfig) -> int:
-        """How many channels, from the first on, its networks see."""
-        return {Band.HYPER: config.hyper_latents, Band.HIGH: config.LATENTS}.get(self, config.low_channels)
 
 
 Phases = tuple[tuple[int, int], ...]
@@ -52,14 +37,31 @@ class Pass:
     """One step of decoding.
 
     Attributes:
-        band: what is coded.
+        channels: which of the latents or hyper-latents are coded.
+        known: how many channels, from the first on, its networks see; None: all hyper-latents, which it codes.
         phases: (row, column) of each phase of the lattice that is coded.
         spacing: of the lattice, in latents or hyper-latents.
     """
 
-    band: Band
+    channels: slice
+    known: int | None
     phases: Phases
     spacing: int = 1
+
+    @property
+    def hyper(self) -> bool:
+        """Whether it codes hyper-latents."""
+        return self.known is None
+
+    @property
+    def low(self) -> bool:
+        """Whether it codes low frequencies."""
+        return self.known == LOW
+
+    @property
+    def known_limit(self) -> int:
+        """Of what its networks see, in 1/8 step."""
+        return HYPER_LIMIT if self.hyper else CONTEXT_LIMIT
 
     def places(self) -> list[tuple[slice, slice]]:
         """Rows and columns of each phase."""
@@ -76,10 +78,10 @@ class Pass:
         parts = [x[..., rows, columns] for rows, columns in self.places()]
         return torch.cat(parts).contiguous(memory_format=torch.channels_last)
 
-    def put(self, x: Tensor, values: Tensor, config: HyperpriorConfig) -> None:
-        """Inverse of `take` of the band's channels: writes (N * phases, c, h, w) into (N, C, H, W)."""
+    def put(self, x: Tensor, values: Tensor) -> None:
+        """Inverse of `take` of the pass's channels: writes (N * phases, c, h, w) into (N, C, H, W)."""
         for (rows, columns), phase in zip(self.places(), values.chunk(len(self.phases)), strict=True):
-            x[:, self.band.channels(config), rows, columns] = phase
+            x[:, self.channels, rows, columns] = phase
 
     def neighbourhoods(self, x: Tensor) -> Tensor:
         """As `take` with a margin: a 3x3 convolution of stride 2 over it is centred on the phase's samples, and reaches
@@ -92,19 +94,23 @@ class Pass:
 
 
 FIRST, DIAGONAL, OTHERS = ((0, 0),), ((1, 1),), ((0, 1), (1, 0))
-HYPER_PASSES = tuple(Pass(Band.HYPER, phases) for phases in (FIRST, DIAGONAL, OTHERS))
+HYPER_PASSES = tuple(Pass(slice(None), None, phases) for phases in (FIRST, DIAGONAL, OTHERS))
 
 
-def _low(phases: Phases, spacing: int = 1) -> tuple[Pass, Pass]:
-    return Pass(Band.LOWEST, phases, spacing), Pass(Band.LOW, phases, spacing)
+def _low(phases: Phases, spacing: int = 1) -> list[Pass]:
+    return [Pass(slice(*band), LOW, phases, spacing) for band in HyperpriorConfig.LOW_BANDS]
+
+
+def _high(phases: Phases) -> Pass:
+    return Pass(slice(LOW, HyperpriorConfig.LATENTS), HyperpriorConfig.LATENTS, phases)
 
 
 LEVELS_OF_PASSES = (
     (*_low(FIRST, 2), *_low(DIAGONAL, 2), *_low(OTHERS, 2)),  # the first phase of the lattice that follows
-    _low(DIAGONAL),
-    _low(OTHERS),
-    (Pass(Band.HIGH, FIRST + DIAGONAL),),
-    (Pass(Band.HIGH, OTHERS),),
+    (*_low(DIAGONAL),),
+    (*_low(OTHERS),),
+    (_high(FIRST + DIAGONAL),),
+    (_high(OTHERS),),
 )
 """All passes over latents, by the levels of progressive files."""
 PASSES = tuple(chain.from_iterable(LEVELS_OF_PASSES))
@@ -141,16 +147,13 @@ class PassNetwork(nn.Module):
     def __init__(self, config: HyperpriorConfig, step: Pass) -> None:
         super().__init__()
         self.step = step
-        channels = step.band.channels(config)
-        self.known = step.band.known(config)
-        coded = channels.stop - channels.start
-        hidden, multiplier = {
-            Band.HYPER: (config.hyper_hidden, config.low_multiplier),
-            Band.LOWEST: (config.low_hidden, config.low_multiplier),
-            Band.LOW: (config.low_hidden, config.low_multiplier),
-            Band.HIGH: (config.high_hidden, config.high_multiplier)}[step.band]
+        self.known = config.hyper_latents if step.known is None else step.known
+        coded = len(range(self.known)[step.channels])
+        hidden, multiplier = ((config.hyper_hidden, config.low_multiplier) if step.hyper
+                              else (config.low_hidden, config.low_multiplier) if step.low
+                              else (config.high_hidden, config.high_multiplier))
         spatial = self.known * multiplier
-        context = spatial + config.hyper_channels * (step.band is not Band.HYPER) + config.levels
+        context = spatial + config.hyper_channels * (not step.hyper) + config.levels
         self.spatial = QuantisableLayer(
             nn.Conv2d(self.known, spatial, 3, stride=2, groups=self.known), -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         self.hidden = nn.ModuleList([
@@ -158,12 +161,12 @@ class PassNetwork(nn.Module):
             QuantisableLayer(nn.Conv2d(hidden, hidden, 1), 0, ACTIVATION_LIMIT, carrier=torch.float64),
         ])
         # low frequencies have large means, which do not fit through clamped activations: the context skips them
-        self.skip = step.band is not Band.HIGH
+        self.skip = step.hyper or step.low
         joined = hidden + context if self.skip else hidden
         self.mean = QuantisableLayer(
             nn.Conv2d(joined, coded, 1), -MEAN_LIMIT, MEAN_LIMIT, MEAN_FRACTION, torch.float64)
         self.scale = QuantisableLayer(nn.Conv2d(joined, coded, 1), 0, SCALES - 1, 0, torch.float64)
-        self.known_format = context_format(self.known, known_limit(step.band))
+        self.known_format = context_format(self.known, step.known_limit)
         self.level_format = level_format(config.levels)
         nn.init.normal_(self.mean.operation.weight, std=1e-3)
         nn.init.normal_(self.scale.operation.weight, std=1e-2)
@@ -172,7 +175,7 @@ class PassNetwork(nn.Module):
 
     def context_format(self, features: FixedPoint) -> FixedPoint:
         """Of what the hidden layers see; `features`: of the hyper-features."""
-        parts = [] if self.step.band is Band.HYPER else [features]
+        parts = [] if self.step.hyper else [features]
         return self.spatial.output_format.joined(*parts, self.level_format)
 
     def forward(self, known: Tensor, features: Tensor | None, level_weights: Tensor,
@@ -194,11 +197,6 @@ class PassNetwork(nn.Module):
             x = torch.cat([x, context], 1)
             formats = None if formats is None or context_format is None else formats.joined(context_format)
         return self.mean(x, formats), self.scale(x, formats)
-
-
-def known_limit(band: Band) -> int:
-    """Of known latents or hyper-latents as networks see them."""
-    return HYPER_LIMIT if band is Band.HYPER else CONTEXT_LIMIT
 
 
 def joined_context(step: Pass, spatial: Tensor, features: Tensor | None, level_weights: Tensor) -> Tensor:
@@ -269,15 +267,15 @@ class EntropyModel(nn.Module):
         feature_format = self.hyper_decoder.output_format if self.simulated else None
         for network in networks:
             step = network.step
-            known = self._seen(decoded[:, : network.known], known_limit(step.band))
+            known = self._seen(decoded[:, : network.known], step.known_limit)
             mean, scale_index = network(known, features, level_weights, feature_format)
             mean = mean.float()
-            residual = step.take(target[:, step.band.channels(self.config)]) - mean
-            quantised = self.rounded if step.band is Band.HYPER else self.quantised
+            residual = step.take(target[:, step.channels]) - mean
+            quantised = self.rounded if step.hyper else self.quantised
             residual, pass_bits = quantised(residual, scale_index)
             bits = bits + pass_bits.view(len(step.phases), -1).sum(0)
             decoded = decoded.clone()
-            step.put(decoded, residual + mean, self.config)
+            step.put(decoded, residual + mean)
         return decoded, bits
 
     def rounded(self, residual: Tensor, scale_index: Tensor) -> tuple[Tensor, Tensor]:

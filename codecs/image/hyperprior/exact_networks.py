@@ -54,11 +54,6 @@ class ExactPass:
         network.mean.take_exact(self.mean, x)
         network.scale.take_exact(self.scale, x)
 
-    @property
-    def known(self) -> int:
-        """How many channels it sees."""
-        return self.spatial.input_low.numel()
-
     def layers(self) -> dict[str, ExactLayer]:
         """Every layer under the name it is stored with."""
         hidden = {f"hidden.{i}": layer for i, layer in enumerate(self.hidden)}
@@ -134,7 +129,8 @@ class ExactNetworks:
 
         def passes(prefix: str, steps: tuple[Pass, ...]) -> list[ExactPass]:
             return [ExactPass(step, built[f"{prefix}.{i}.spatial"], numbered(f"{prefix}.{i}.hidden"),
-                              built[f"{prefix}.{i}.mean"], built[f"{prefix}.{i}.scale"]) for i, step in enumerate(steps)]
+                              built[f"{prefix}.{i}.mean"], built[f"{prefix}.{i}.scale"])
+                    for i, step in enumerate(steps)]
 
         return cls(passes("hyper_pass", HYPER_PASSES), numbered("hyper_decoder"), passes("pass", PASSES))
 

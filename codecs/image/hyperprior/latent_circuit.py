@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from fewbits.codecs.circuit.tree import Tree
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import PASSES, Pass
+from fewbits.codecs.image.hyperprior.entropy_model import HYPER_PASSES, PASSES, Pass
 from fewbits.entropy.coder import symbols_of
 from fewbits.entropy.tables import SymbolTables
 from fewbits.entropy.words import join, split
@@ -27,7 +27,7 @@ from fewbits.kernels.interval_circuit import LARGEST_DENSITY, NOTHING, IntervalC
 from fewbits.kernels.parameter_codes import codes_of
 from fewbits.kernels.rans import RansTables
 
-LATENTS, LOW = HyperpriorConfig.LATENTS, HyperpriorConfig.low_channels
+LATENTS = HyperpriorConfig.LATENTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,26 +104,28 @@ class LatentCircuit:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The circuit's variables among the channels that a pass codes.
+    """The circuit's variables among the channels of a band.
 
     Attributes:
-        columns: (V,) int64, which of the pass's channels they are.
+        columns: (V,) int64, which of the band's channels they are.
         alone: (C,) bool, which are none.
-        variables: in the form of the coder; those of the low channels are known in the high passes.
+        coded, known: (V,) and (U,) int64, their nodes, and those of lower bands.
     """
 
     columns: np.ndarray
     alone: np.ndarray
+    coded: np.ndarray
+    known: np.ndarray
     variables: Variables
 
     @classmethod
-    def of(cls, channels: np.ndarray, low: bool) -> "Part":
-        """Of the low or the high passes; `channels` are those of the nodes."""
-        first, beyond = (0, LOW) if low else (LOW, LATENTS)
-        coded = (first <= channels) & (channels < beyond)
+    def of(cls, channels: np.ndarray, first: int, beyond: int) -> "Part":
+        """Of a band's channels; `channels` are those of the nodes."""
+        coded, known = (first <= channels) & (channels < beyond), channels < first
         columns, alone = channels[coded] - first, np.ones(beyond - first, bool)
         alone[columns] = False
-        return cls(columns, alone, Variables(_numbered(coded), _numbered(~coded & (not low))))
+        return cls(columns, alone, np.flatnonzero(coded), np.flatnonzero(known),
+                   Variables(_numbered(coded), _numbered(known)))
 
 
 def _numbered(chosen: np.ndarray) -> np.ndarray:
@@ -142,7 +144,8 @@ class CircuitPrior:
     def __init__(self, circuit: LatentCircuit, tables: SymbolTables) -> None:
         self.circuit, self.tables = circuit.compiled, tables
         self.ends = IntervalTables.from_frequencies(tables.frequencies, tables.offsets, circuit.edges)
-        self.parts = {low: Part.of(circuit.channels, low) for low in (True, False)}
+        bands = {(step.channels.start, step.channels.stop) for step in PASSES}
+        self.parts = {band: Part.of(circuit.channels, *band) for band in bands}
         self._coder_tables: dict[SymbolTables, RansTables] = {}
 
     def coder_tables(self, tables: SymbolTables) -> RansTables:
@@ -157,11 +160,13 @@ class _Pass:
     """The circuit's variables in a pass over N positions.
 
     Attributes:
+        step: the pass.
         part: which they are.
         tables: (N, V) int32.
         known: (N, U) int32, see `interval_circuit.intervals`.
     """
 
+    step: Pass
     part: Part
     tables: np.ndarray
     known: np.ndarray
@@ -173,28 +178,38 @@ class _Pass:
 
 
 class CircuitPasses:
-    """What is known of a tile's variables while its passes go on, over all of its sections."""
+    """What is known of a tile's variables while its passes go on, over all of its sections.
 
-    def __init__(self, prior: CircuitPrior) -> None:
-        self._prior = prior
-        self._places: list[np.ndarray] = []  # of the variables of each pass, in `CircuitPrior.ends`
+    Args:
+        height, width: of the tile, in latents.
+    """
 
-    def next(self, index: np.ndarray) -> _Pass:
-        """The next pass; `index`: (n,), the table of each of its symbols."""
-        step = PASSES[len(self._places)]
-        part = self._prior.parts[step.low]
+    def __init__(self, prior: CircuitPrior, height: int, width: int) -> None:
+        self._prior, self._steps = prior, iter((*HYPER_PASSES, *PASSES))
+        self._entries = np.zeros((height, width, len(prior.circuit.parents)), np.int32)  # in `CircuitPrior.ends`
+
+    def next(self, index: np.ndarray) -> _Pass | None:
+        """The next pass; None if it is over hyper-latents, which are no variables.
+
+        Args:
+            index: (n,), the table of each of its symbols.
+        """
+        step = next(self._steps)
+        if step.hyper:
+            return None
+        part = self._prior.parts[step.channels.start, step.channels.stop]
         tables = index.reshape(-1, part.alone.size)[:, part.columns]
-        known = [np.empty((len(tables), 0), np.int32)] if step.low else [self._places[n] for n in low_passes(step)]
-        return _Pass(part, np.ascontiguousarray(tables, np.int32), np.concatenate(known))
+        known = [self._entries[place][..., part.known].reshape(-1, len(part.known)) for place in step.places()]
+        return _Pass(step, part, np.ascontiguousarray(tables, np.int32), np.ascontiguousarray(np.concatenate(known)))
 
-    def done(self, step: _Pass, entries: np.ndarray) -> None:
+    def done(self, own: _Pass, entries: np.ndarray) -> None:
         """Keeps the entries (N, V) of a pass's variables for the passes after it."""
-        self._places.append(np.ascontiguousarray(self._prior.ends.first[step.tables] + entries, np.int32))
-
-
-def low_passes(high: Pass) -> list[int]:
-    """The passes that code the low channels of the positions of a high pass, in their order there."""
-    return [number for number, step in enumerate(PASSES) if step.low and set(step.phases) <= set(high.phases)]
+        ends, begin = self._prior.ends.first[own.tables] + entries, 0
+        for rows, columns in own.step.places():
+            phase = self._entries[rows, columns]
+            count = phase.shape[0] * phase.shape[1]
+            phase[..., own.part.coded] = ends[begin : begin + count].reshape(*phase.shape[:2], -1)
+            begin += count
 
 
 class CircuitEncoder:
@@ -219,8 +234,7 @@ class CircuitEncoder:
         entries, escapes = tables.entries(symbols, index)
         self._escapes.append(escapes)
         self.bits += 8 * len(escapes)
-        if tables is prior.tables:
-            step = self._passes.next(index)
+        if tables is prior.tables and (step := self._passes.next(index)):
             of_variables = entries.reshape(-1, step.part.alone.size)[:, step.part.columns]
             self._add(interval_circuit.intervals(of_variables, step.tables, step.known, step.part.variables,
                                                  prior.circuit, prior.ends))
@@ -261,8 +275,7 @@ class CircuitDecoder:
         """
         prior = self._prior
         entries, alone = np.empty(index.size, np.int32), np.ones(index.size, bool)
-        if tables is prior.tables:
-            step = self._passes.next(index)
+        if tables is prior.tables and (step := self._passes.next(index)):
             of_variables = interval_circuit.decode(self._words, self._coder, step.tables, step.known,
                                                    step.part.variables, prior.circuit, prior.ends)
             self._passes.done(step, of_variables)

@@ -16,13 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import (
-    HYPER_PASSES,
-    LEVELS_OF_PASSES,
-    Band,
-    Pass,
-    known_limit,
-)
+from fewbits.codecs.image.hyperprior.entropy_model import HYPER_LIMIT, LEVELS_OF_PASSES, Pass
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, ExactPass
 from fewbits.codecs.image.hyperprior.residuals import Group, Residuals, WholeSteps
 from fewbits.codecs.latents import LATENT_LIMIT, UNIT, as_context
@@ -37,6 +31,24 @@ if TYPE_CHECKING:  # brings numba, which a program that decodes without a circui
 STRIDE, CELL = HyperpriorConfig.HYPER_STRIDE, HyperpriorConfig.CELL
 LEVELS = len(LEVELS_OF_PASSES)
 BY_TABLES, BY_CIRCUIT = 0, 1  # forms of a tile, the first byte of its first section where there is a circuit
+
+
+@dataclass(frozen=True)
+class QuantisedTile:
+    """A tile as symbols.
+
+    Attributes:
+        sections: the groups of each section, in decoding order.
+        height, width: of the tile, in latents.
+    """
+
+    sections: list[list[Group]]
+    height: int
+    width: int
+
+    def joined(self) -> "QuantisedTile":
+        """The same in one section."""
+        return QuantisedTile([list(chain.from_iterable(self.sections))], self.height, self.width)
 
 
 class LatentCoder:
@@ -57,7 +69,7 @@ class LatentCoder:
         """The same with a circuit."""
         return LatentCoder(self.config, self.networks, self.residuals, prior)
 
-    def quantise(self, latents: Tensor, hyper_latents: Tensor, position: int) -> tuple[list[list[Group]], Tensor]:
+    def quantise(self, latents: Tensor, hyper_latents: Tensor, position: int) -> tuple[QuantisedTile, Tensor]:
         """Symbols for a tile's latents, and the latents as they will be decoded.
 
         Args:
@@ -66,7 +78,7 @@ class LatentCoder:
             position: 64 times the level.
 
         Returns:
-            The groups of each level, in decoding order, and decoded latents (192, h, w) int16 in 1/16 step.
+            The tile with a section for each level, and decoded latents (192, h, w) int16 in 1/16 step.
         """
         known = _Known(self.config, self.networks, position, *latents.shape[1:])
         target = F.pad(latents[None], (0, -latents.shape[2] % CELL, 0, -latents.shape[1] % CELL))
@@ -75,12 +87,12 @@ class LatentCoder:
         groups = iter([self._quantised(known, networks, target, self.residuals) for networks in self.networks.passes])
         levels = [list(chain.from_iterable(islice(groups, len(steps)))) for steps in LEVELS_OF_PASSES]
         levels[0][:0] = chain.from_iterable(hyper)
-        return levels, known.decoded()
+        return QuantisedTile(levels, *latents.shape[1:]), known.decoded()
 
     def _quantised(self, known: "_Known", networks: ExactPass, target: Tensor, residuals: Residuals) -> list[Group]:
         """Groups of one pass over `target` (1, C, H, W), in steps; enters what is decoded."""
         prediction, step = known.predict(networks), networks.step
-        wanted = step.take(target[:, step.band.channels(self.config)]) - prediction.mean / UNIT
+        wanted = step.take(target[:, step.channels]) - prediction.mean / UNIT
         values, groups = residuals.quantise(prediction.flat(wanted, np.float32), prediction.scales)
         known.store(prediction, values)
         return groups
@@ -94,7 +106,7 @@ class LatentCoder:
             levels: how many to decode, where they are there; the others are predicted.
             spent: (h, w) float64, to which the ideal code lengths by tables are added in bits, where they are wanted.
         """
-        reader = self._reader(sections, levels)
+        reader = self._reader(sections, levels, height, width)
         known = _Known(self.config, self.networks, position, height, width)
 
         def decode(networks: ExactPass, residuals: Residuals) -> None:
@@ -118,37 +130,37 @@ class LatentCoder:
                 reader.end_level(number)
         return known.decoded()
 
-    def encode(self, parts: list[list[Group]]) -> tuple[list[bytes], float]:
-        """The sections of a tile, one for each part of its groups, and their ideal code length in bits. With a circuit,
-        each tile is coded as it is shorter, by the circuit or by tables alone."""
-        bits = sum(_bits_by_tables(parts))
+    def encode(self, tile: QuantisedTile) -> tuple[list[bytes], float]:
+        """The sections of a tile and their ideal code length in bits. With a circuit, each tile is coded as it is
+        shorter, by the circuit or by tables alone."""
+        bits = sum(_bits_by_tables(tile))
         if self.prior is None:
-            return _by_tables(parts), bits
-        encoders = self._by_circuit(parts, self.prior)
+            return _by_tables(tile), bits
+        encoders = self._by_circuit(tile, self.prior)
         by_circuit = sum(encoder.bits for encoder in encoders)
         form, sections = ((BY_CIRCUIT, [encoder.finish() for encoder in encoders]) if by_circuit < bits
-                          else (BY_TABLES, _by_tables(parts)))
+                          else (BY_TABLES, _by_tables(tile)))
         return [bytes([form]) + sections[0], *sections[1:]], min(bits, by_circuit) + 8
 
-    def estimate_bits(self, parts: list[list[Group]]) -> list[float]:
+    def estimate_bits(self, tile: QuantisedTile) -> list[float]:
         """Ideal code lengths of the sections of a tile, without coding it."""
-        bits = _bits_by_tables(parts)
+        bits = _bits_by_tables(tile)
         if self.prior is None:
             return bits
-        first, *others = min(bits, [encoder.bits for encoder in self._by_circuit(parts, self.prior)], key=sum)
+        first, *others = min(bits, [encoder.bits for encoder in self._by_circuit(tile, self.prior)], key=sum)
         return [first + 8, *others]
 
-    def _by_circuit(self, parts: list[list[Group]], prior: "CircuitPrior") -> list["CircuitEncoder"]:
+    def _by_circuit(self, tile: QuantisedTile, prior: "CircuitPrior") -> list["CircuitEncoder"]:
         from fewbits.codecs.image.hyperprior.latent_circuit import CircuitEncoder, CircuitPasses
 
-        passes = CircuitPasses(prior)
-        encoders = [CircuitEncoder(prior, passes) for _ in parts]
-        for encoder, groups in zip(encoders, parts, strict=True):
+        passes = CircuitPasses(prior, tile.height, tile.width)
+        encoders = [CircuitEncoder(prior, passes) for _ in tile.sections]
+        for encoder, groups in zip(encoders, tile.sections, strict=True):
             for group in groups:
                 encoder.add(group.symbols, group.tables, group.index)
         return encoders
 
-    def _reader(self, sections: Sequence[bytes | None], levels: int) -> "_Reader":
+    def _reader(self, sections: Sequence[bytes | None], levels: int, height: int, width: int) -> "_Reader":
         """By the form that the first section begins with, where there is a circuit."""
         if self.prior is None:
             return _Reader(Decoder, sections, levels)
@@ -159,7 +171,7 @@ class LatentCoder:
             raise DamagedError("The section is damaged: it begins with no form that exists.")
         from fewbits.codecs.image.hyperprior.latent_circuit import CircuitDecoder, CircuitPasses
 
-        return _Reader(partial(CircuitDecoder, self.prior, CircuitPasses(self.prior)), sections, levels)
+        return _Reader(partial(CircuitDecoder, self.prior, CircuitPasses(self.prior, height, width)), sections, levels)
 
 
 class _Reader:
@@ -189,10 +201,10 @@ class _Reader:
             self._decoder = next(self._decoders)
 
 
-def _by_tables(parts: list[list[Group]]) -> list[bytes]:
-    """The parts of a tile, coded by their tables alone."""
+def _by_tables(tile: QuantisedTile) -> list[bytes]:
+    """The sections of a tile, coded by their tables alone."""
     sections = []
-    for groups in parts:
+    for groups in tile.sections:
         encoder = Encoder()
         for group in groups:
             encoder.add(group.symbols, group.tables, group.index)
@@ -200,8 +212,8 @@ def _by_tables(parts: list[list[Group]]) -> list[bytes]:
     return sections
 
 
-def _bits_by_tables(parts: list[list[Group]]) -> list[float]:
-    return [sum(float(group.tables.bits(group.symbols, group.index)) for group in groups) for groups in parts]
+def _bits_by_tables(tile: QuantisedTile) -> list[float]:
+    return [sum(float(group.tables.bits(group.symbols, group.index)) for group in groups) for groups in tile.sections]
 
 
 @dataclass(frozen=True)
@@ -240,7 +252,7 @@ class _Prediction:
 
     def add_by_place(self, spent: np.ndarray, bits: np.ndarray) -> None:
         """Adds bits, in the order of `flat`, summed over channels, to the places (h, w) of latents that they are of."""
-        side = STRIDE if self.step.band is Band.HYPER else 1
+        side = STRIDE if self.step.hyper else 1
         own = np.zeros((-(-spent.shape[0] // side), -(-spent.shape[1] // side)))
         begin, channels = 0, self.mean.shape[1]
         for place, (h, w) in zip(self.step.places(), self.extents, strict=True):
@@ -254,7 +266,7 @@ class _Known:
 
     def __init__(self, config: HyperpriorConfig, networks: ExactNetworks, position: int, height: int,
                  width: int) -> None:
-        self._config, self._networks, self._size = config, networks, (height, width)
+        self._networks, self._size = networks, (height, width)
         self._levels = level_integers(position, config.levels)
         rows, columns = -(-height // CELL), -(-width // CELL)
         self._hyper_latents = torch.zeros(1, config.hyper_latents, 2 * rows, 2 * columns)
@@ -263,24 +275,23 @@ class _Known:
     @cached_property
     def _features(self) -> Tensor:
         """Of the hyper-latents, which are all known when the first pass over latents begins."""
-        seen = as_context(self._hyper_latents, known_limit(Band.HYPER))
+        seen = as_context(self._hyper_latents, HYPER_LIMIT)
         return self._networks.features(seen.contiguous(memory_format=torch.channels_last), self._levels)
 
     def predict(self, networks: ExactPass) -> _Prediction:
         """What the networks of a pass make of all that is known."""
         step = networks.step
-        hyper = step.band is Band.HYPER
-        known = (self._hyper_latents if hyper else self._latents)[:, : networks.known]
-        mean, scale = networks(as_context(known, known_limit(step.band)), None if hyper else self._features,
+        known = (self._hyper_latents if step.hyper else self._latents)[:, : step.known]
+        mean, scale = networks(as_context(known, step.known_limit), None if step.hyper else self._features,
                                self._levels)
-        height, width = (-(-side // STRIDE) if hyper else side for side in self._size)
+        height, width = (-(-side // STRIDE) if step.hyper else side for side in self._size)
         return _Prediction(step, mean, scale, step.extents(height, width))
 
     def store(self, prediction: _Prediction, residuals: np.ndarray | None) -> None:
         """Enters what a pass decodes, from its residuals in 1/16 step; None: the means alone."""
         decoded = prediction.mean if residuals is None else prediction.mean + prediction.filled(residuals)
-        tensor = self._hyper_latents if prediction.step.band is Band.HYPER else self._latents
-        prediction.step.put(tensor, decoded.clamp(-LATENT_LIMIT, LATENT_LIMIT), self._config)
+        tensor = self._hyper_latents if prediction.step.hyper else self._latents
+        prediction.step.put(tensor, decoded.clamp(-LATENT_LIMIT, LATENT_LIMIT))
 
     def decoded(self) -> Tensor:
         return self._latents[0, :, : self._size[0], : self._size[1]].to(torch.int16)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from itertools import chain
 
 import numpy as np
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.residuals import Group
+from fewbits.codecs.image.hyperprior.latent_coder import QuantisedTile
 from fewbits.codecs.image.hyperprior.transforms import OVERLAP, Sides
 from fewbits.codecs.image.hyperprior.weights import Weights
 from fewbits.codecs.image.tiles import tiles
@@ -65,16 +64,16 @@ class Picture:
         self.tile_count = len(self.tiles)
         self.rgb = image.rgb()
 
-    def parts(self, code: int, search: Search | None = None) -> Iterator[tuple[int, list[list[Group]]]]:
-        """Number of every tile at a quality, and the groups of each of its sections."""
+    def quantised(self, code: int, search: Search | None = None) -> Iterator[QuantisedTile]:
+        """Every tile at a quality."""
         transform = Transform(self.weights, self.device, code)
-        for number, (rows, columns) in enumerate(self.tiles):
-            levels = self._quantised(transform, rows, columns, code, search)[0]
-            yield number, levels if self.progressive else [list(chain.from_iterable(levels))]
+        for rows, columns in self.tiles:
+            tile = self._quantised(transform, rows, columns, code, search)[0]
+            yield tile if self.progressive else tile.joined()
 
     def size(self, code: int, others: list[int]) -> float:
         """Bytes of all sections at a quality, within a few bytes; `others`: lengths of those that are not of tiles."""
-        lengths = [bits / 8 + 8 for _, parts in self.parts(code) for bits in self.weights.coder.estimate_bits(parts)]
+        lengths = [bits / 8 + 8 for tile in self.quantised(code) for bits in self.weights.coder.estimate_bits(tile)]
         rounded = list(map(math.ceil, lengths))
         return sum(lengths) - sum(rounded) + size_of_sections(rounded + others)
 
@@ -95,7 +94,7 @@ class Picture:
         return max(error / self.rgb.size, 1e-10)
 
     def _quantised(self, transform: Transform, rows: Span, columns: Span, code: int,
-                   search: Search | None = None) -> tuple[list[list[Group]], Tensor]:
+                   search: Search | None = None) -> tuple[QuantisedTile, Tensor]:
         part = part_of_picture(self.rgb, rows, columns, BLOCK).to(self.device).permute(2, 0, 1)[None].float() / 255
         sides = sides_of(rows, columns)
         latents = transform.latents(self.weights.model.analysis.coefficients(part, sides))

@@ -59,8 +59,8 @@ class TileCodec(ProgressiveCodec[Image]):
         if notice:
             notices.append(notice)
         coded, bits = [], 8.0 * sum(map(len, alpha))
-        for number, parts in picture.parts(code, self.search(target, picture.tile_count, progress)):
-            sections, ideal = self.weights.coder.encode(parts)
+        for number, tile in enumerate(picture.quantised(code, self.search(target, picture.tile_count, progress))):
+            sections, ideal = self.weights.coder.encode(tile)
             coded.append(sections)
             bits += ideal
             progress((number + 1) / picture.tile_count, "coding")
