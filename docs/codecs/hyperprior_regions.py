@@ -37,7 +37,7 @@ from fewbits.apps.train.hyperprior import (
 )
 from fewbits.apps.train.optimisation import average_into
 from fewbits.codecs.image.hyperprior.codec import WEIGHTS
-from fewbits.codecs.image.hyperprior.entropy_model import HYPER_SCALE_LOW, logistic_bits
+from fewbits.codecs.image.hyperprior.entropy_model import logistic_bits
 from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
 from fewbits.codecs.image.hyperprior.weights import load_weights
 from fewbits.codecs.latents import round_through
@@ -48,6 +48,7 @@ GRID = 4  # regions along a side of a real picture
 SENT = 8  # numbers sent of each region
 WIDTH = 96  # inside the networks around them
 KERNEL = 3
+SCALE_LOW = 0.05  # least scale of what is sent
 HALF = 2  # blocks of the transforms before and after what is adapted
 MOST_REGIONS = 16  # of a crop; those beyond count as one
 
@@ -80,7 +81,7 @@ class Prototypes(nn.Module):
         numbers = self.down(means).float()
         noisy = numbers + torch.rand_like(numbers) - 0.5 if self.training else numbers.round()
         mean, scale = (level_weights @ x for x in (self.mean, self.log_scale))
-        bits = logistic_bits(noisy - mean[:, None], scale.exp()[:, None] + HYPER_SCALE_LOW)
+        bits = logistic_bits(noisy - mean[:, None], scale.exp()[:, None] + SCALE_LOW)
         return self.up(round_through(numbers)), (bits * (sizes > 0)[..., None]).sum([1, 2])
 
 

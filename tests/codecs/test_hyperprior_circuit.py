@@ -14,8 +14,7 @@ from fewbits.codecs.image.hyperprior import codec as codec_module
 from fewbits.codecs.image.hyperprior import latent_circuit, latent_search
 from fewbits.codecs.image.hyperprior import picture as picture_module
 from fewbits.codecs.image.hyperprior.codec import CIRCUIT, WEIGHTS, HyperpriorCodec
-from fewbits.codecs.image.hyperprior.entropy_model import PASSES
-from fewbits.codecs.image.hyperprior.latent_circuit import LatentCircuit, low_passes
+from fewbits.codecs.image.hyperprior.latent_circuit import LatentCircuit
 from fewbits.codecs.image.hyperprior.latent_coder import BY_CIRCUIT, BY_TABLES
 from fewbits.codecs.media import Image
 from fewbits.codecs.weights import identity_of
@@ -96,13 +95,6 @@ def test_tiles_decode_by_themselves(photo, monkeypatch):
     assert latents_of(bytes(data)) == latents_of(encoded(photo, effort=5).data)
     data[files.info(bytes(data))["sections"][5]["offset"] + 3] ^= 0xFF
     assert files.decode(bytes(data), allow_damage=True).damaged == [5]
-
-
-def test_positions_of_a_high_pass_are_those_of_its_low_passes():
-    """In the same order, so that the low channels' symbols are known without sorting."""
-    for step in PASSES:
-        if not step.low:
-            assert sum((PASSES[number].phases for number in low_passes(step)), ()) == step.phases
 
 
 # Exactness and damage

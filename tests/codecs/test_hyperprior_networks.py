@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import CONTEXT_LIMIT, PASSES, EntropyModel
+from fewbits.codecs.image.hyperprior.entropy_model import HYPER_LIMIT, HYPER_PASSES, PASSES, EntropyModel
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
 from fewbits.codecs.image.hyperprior.lapped import ORDER, lapped_basis
 from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
@@ -21,7 +21,7 @@ def model() -> HyperpriorModel:
     """A small untrained model whose integer formats are calibrated on noise."""
     torch.manual_seed(0)
     config = HyperpriorConfig(transform_hidden=32, transform_blocks=1, hyper_channels=16, hyper_latents=8,
-                              low_hidden=24, high_hidden=24)
+                              hyper_hidden=16, low_hidden=24, high_hidden=24)
     model = HyperpriorModel(config).train()
     for name, parameter in model.entropy_model.named_parameters():
         if name.endswith("operation.weight"):
@@ -67,21 +67,24 @@ def test_integer_networks_equal_their_simulation(model):
     exact = ExactNetworks.from_trained(twin)
     exact = ExactNetworks.from_tensors(exact.to_tensors())  # through the form that is stored
     generator = torch.Generator().manual_seed(1)
-    hyper_latents = torch.randint(-40, 41, (1, 8, 4, 6), generator=generator).float()
-    latents = torch.randint(-3000, 3000, (1, 192, 16, 24), generator=generator).float()  # in 1/16 step
+    hyper_latents = torch.randint(-640, 640, (1, 8, 4, 6), generator=generator).float()  # in 1/16 step
+    latents = torch.randint(-3000, 3000, (1, 192, 16, 24), generator=generator).float()
     levels = level_integers(3 * 2**LEVEL_FRACTION + 10, 8)
     weights = levels.double() / 2**LEVEL_FRACTION
     with torch.no_grad():
-        features, feature_format = twin.hyper_features(hyper_latents.double(), weights)
-        integer_features = exact.features(hyper_latents, levels)
+        features = twin.hyper_features(hyper_latents.double() / 2**MEAN_FRACTION, weights)
+        integer_features = exact.features(as_context(hyper_latents, HYPER_LIMIT), levels)
+        feature_format = twin.hyper_decoder.output_format
         assert torch.equal(features * 2.0 ** feature_format.fraction.view(1, -1, 1, 1), integer_features.double())
         assert integer_features.std() > 1
-        for step, network, integer_pass in zip(PASSES, twin.passes, exact.passes, strict=True):
-            known = latents[:, : network.known]
-            mean, scale = network(twin._as_context(known.double() / 2**MEAN_FRACTION), features, weights, step.phases,
-                                  feature_format)
-            integer_mean, integer_scale = integer_pass(as_context(known, CONTEXT_LIMIT), integer_features, levels,
-                                                       step.phases)
+        for network, integer_pass in zip((*twin.hyper_passes, *twin.passes), (*exact.hyper_passes, *exact.passes),
+                                         strict=True):
+            step = network.step
+            known = (hyper_latents if step.hyper else latents)[:, : network.known]
+            seen = twin._seen(known.double() / 2**MEAN_FRACTION, step.known_limit)
+            mean, scale = network(seen, None if step.hyper else features, weights, feature_format)
+            integer_mean, integer_scale = integer_pass(as_context(known, step.known_limit),
+                                                       None if step.hyper else integer_features, levels)
             assert torch.equal(mean * 2**MEAN_FRACTION, integer_mean.double())
             assert torch.equal(scale, integer_scale.double())
             assert integer_mean.std() > 0.5
@@ -94,15 +97,15 @@ def test_integer_networks_become_trainable_again(model):
     exact.into_trainable(again)
     assert again.simulated
     levels = level_integers(2**LEVEL_FRACTION + 50, 8)
-    hyper_latents = torch.randint(-40, 41, (1, 8, 4, 6), generator=torch.Generator().manual_seed(2)).float()
-    latents = torch.randint(-3000, 3000, (1, 192, 16, 24), generator=torch.Generator().manual_seed(3)).float()
+    hyper_latents = torch.randint(-320, 320, (1, 8, 4, 6), generator=torch.Generator().manual_seed(2)).float()
+    latents = torch.randint(-1500, 1500, (1, 192, 16, 24), generator=torch.Generator().manual_seed(3)).float()
     back = ExactNetworks.from_trained(again)
     features = exact.features(hyper_latents, levels)
     assert torch.equal(back.features(hyper_latents, levels), features)
-    for step, old, new in zip(PASSES, exact.passes, back.passes, strict=True):
-        known = as_context(latents[:, : 32 if step.low else 192], CONTEXT_LIMIT)
-        for expected, value in zip(old(known, features, levels, step.phases), new(known, features, levels, step.phases),
-                                   strict=True):
+    for old, new in zip((*exact.hyper_passes, *exact.passes), (*back.hyper_passes, *back.passes), strict=True):
+        known = (hyper_latents if old.step.hyper else latents)[:, : old.step.known]
+        own = None if old.step.hyper else features
+        for expected, value in zip(old(known, own, levels), new(known, own, levels), strict=True):
             assert (value - expected).abs().max() <= 1  # weights may be halved, and rounded for it
             assert (value == expected).float().mean() > 0.99
 
@@ -113,3 +116,16 @@ def test_level_weights_interpolate_between_two_levels():
         assert integers.sum() == 64
         assert (integers > 0).sum() <= 2
         assert float(integers @ torch.arange(8.0)) == position
+
+
+def test_every_latent_is_coded_once():
+    """Each pass has its own channels and positions, whatever the size of the picture."""
+    for steps, channels in ((HYPER_PASSES, 8), (PASSES, 192)):
+        for height, width in ((1, 1), (1, 9), (16, 24), (7, 5)):
+            times = torch.zeros(1, channels, height, width)
+            for step in steps:
+                for place, (rows, columns) in zip(step.places(), step.extents(height, width), strict=True):
+                    part = times[(slice(None), step.channels, *place)]
+                    assert part.shape[2:] == (rows, columns)
+                    part += 1
+            assert (times == 1).all()
