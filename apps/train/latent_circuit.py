@@ -26,13 +26,13 @@ from fewbits.codecs.circuit.em import Expectation, Parameters
 from fewbits.codecs.circuit.tree import maximum_spanning_tree, mutual_information, rooted_at_centre
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.hyperprior.codec import WEIGHTS
-from fewbits.codecs.image.hyperprior.entropy_model import HYPER_PASSES, PASSES
 from fewbits.codecs.image.hyperprior.latent_circuit import (
     LATENTS,
     CircuitPrior,
     LatentCircuit,
 )
 from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder, QuantisedTile
+from fewbits.codecs.image.hyperprior.passes import HYPER_PASSES, PASSES
 from fewbits.codecs.image.hyperprior.picture import QUALITY_CODES, Picture
 from fewbits.codecs.image.hyperprior.weights import Weights, load_weights
 from fewbits.codecs.media import Image

@@ -20,18 +20,18 @@ from torch import Tensor, nn
 from fewbits.apps.train.hyperprior import Schedule, cut, load_photos, optimisers_of, random_batch
 from fewbits.apps.train.optimisation import average_into
 from fewbits.codecs.image.hyperprior.codec import WEIGHTS
-from fewbits.codecs.image.hyperprior.entropy_model import (
+from fewbits.codecs.image.hyperprior.entropy_model import EntropyModel, PassNetwork
+from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel, lambda_of
+from fewbits.codecs.image.hyperprior.passes import (
     DIAGONAL,
     FIRST,
     HYPER_PASSES,
     LOW,
     OTHERS,
     PASSES,
-    EntropyModel,
     Pass,
-    PassNetwork,
+    Phases,
 )
-from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel, lambda_of
 from fewbits.codecs.image.hyperprior.weights import load_weights
 from fewbits.codecs.levels import level_weights
 
@@ -39,7 +39,7 @@ QUALITIES = (0.0, 15.0, 30.0, 50.0, 75.0, 100.0)
 HYPER_AT_ONCE = (Pass(slice(None), None, FIRST + DIAGONAL + OTHERS),)
 
 
-def low(phases: tuple[tuple[int, int], ...], spacing: int = 1) -> Pass:
+def low(phases: Phases, spacing: int = 1) -> Pass:
     """A pass over all low frequencies together."""
     return Pass(slice(0, LOW), LOW, phases, spacing)
 

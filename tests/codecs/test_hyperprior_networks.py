@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import HYPER_LIMIT, HYPER_PASSES, PASSES, EntropyModel
+from fewbits.codecs.image.hyperprior.entropy_model import EntropyModel
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
 from fewbits.codecs.image.hyperprior.lapped import ORDER, lapped_basis
 from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
+from fewbits.codecs.image.hyperprior.passes import HYPER_LIMIT, HYPER_PASSES, PASSES
 from fewbits.codecs.latents import MEAN_FRACTION, as_context
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers, level_weights
 from fewbits.codecs.quantisation import QuantisableLayer

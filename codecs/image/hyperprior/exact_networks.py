@@ -5,15 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fewbits.codecs.image.hyperprior.entropy_model import (
-    HYPER_PASSES,
-    PASSES,
-    EntropyModel,
-    Pass,
-    PassNetwork,
-    joined_context,
-    level_planes,
-)
+from fewbits.codecs.image.hyperprior.entropy_model import EntropyModel, PassNetwork, joined_context, level_planes
+from fewbits.codecs.image.hyperprior.passes import HYPER_PASSES, PASSES, Pass
 from fewbits.codecs.quantisation import FixedPoint
 from fewbits.entropy.exact import ExactLayer
 

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from fewbits.codecs.circuit.tree import Tree
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import HYPER_PASSES, PASSES, Pass
+from fewbits.codecs.image.hyperprior.passes import HYPER_PASSES, PASSES, Pass
 from fewbits.entropy.coder import symbols_of
 from fewbits.entropy.tables import SymbolTables
 from fewbits.entropy.words import join, split

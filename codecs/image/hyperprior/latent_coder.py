@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.entropy_model import HYPER_LIMIT, LEVELS_OF_PASSES, Pass
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, ExactPass
+from fewbits.codecs.image.hyperprior.passes import HYPER_LIMIT, LEVELS_OF_PASSES, Pass
 from fewbits.codecs.image.hyperprior.residuals import Group, Residuals, WholeSteps
 from fewbits.codecs.latents import LATENT_LIMIT, UNIT, as_context
 from fewbits.codecs.levels import level_integers
