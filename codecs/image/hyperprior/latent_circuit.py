@@ -199,17 +199,18 @@ class CircuitPasses:
             return None
         part = self._prior.parts[step.channels.start, step.channels.stop]
         tables = index.reshape(-1, part.alone.size)[:, part.columns]
-        known = [self._entries[place][..., part.known].reshape(-1, len(part.known)) for place in step.places()]
-        return _Pass(step, part, np.ascontiguousarray(tables, np.int32), np.ascontiguousarray(np.concatenate(known)))
+        entries = [self._entries[place].reshape(-1, self._entries.shape[-1]) for place in step.places()]
+        known = np.concatenate(entries)[:, part.known]
+        return _Pass(step, part, np.ascontiguousarray(tables, np.int32), np.ascontiguousarray(known))
 
     def done(self, own: _Pass, entries: np.ndarray) -> None:
         """Keeps the entries (N, V) of a pass's variables for the passes after it."""
         ends, begin = self._prior.ends.first[own.tables] + entries, 0
         for rows, columns in own.step.places():
             phase = self._entries[rows, columns]
-            count = phase.shape[0] * phase.shape[1]
-            phase[..., own.part.coded] = ends[begin : begin + count].reshape(*phase.shape[:2], -1)
-            begin += count
+            height, width, _ = phase.shape
+            phase[..., own.part.coded] = ends[begin : begin + height * width].reshape(height, width, ends.shape[1])
+            begin += height * width
 
 
 class CircuitEncoder:
