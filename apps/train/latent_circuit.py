@@ -65,8 +65,8 @@ class Budget:
     """
 
     states: int = 8
-    photos: int = 160
-    positions: int = 150000
+    photos: int = 400
+    positions: int = 400000
     passes: int = 6
     batch: int = 500
     first_step: float = 1.0
@@ -86,11 +86,16 @@ def train(data: Path, weights: Path, budget: Budget = Budget(), base: Path = WEI
         InputError: if there are too few photos, or a file that is none.
     """
     loaded = load_weights(base, "cpu")
-    photos = list(_coded(data, loaded, budget.photos, progress))
-    training = [photo for number, photo in enumerate(photos) if number % VALIDATION_EVERY]
-    held_out = photos[::VALIDATION_EVERY]
+    training: list[np.ndarray] = []  # entries alone: tiles of all photos would take gigabytes
+    held_out: list[CodedPhoto] = []
+    for number, photo in enumerate(_coded(data, loaded, budget.photos, progress)):
+        if number % VALIDATION_EVERY:
+            training.append(photo.entries)
+        else:
+            held_out.append(photo)
     learner = Learner(loaded.coder.residuals.latent_tables, _positions(training, budget.positions), budget)
-    history = learner.train(_positions(held_out, budget.positions // 10), progress, report)
+    validation = _positions([photo.entries for photo in held_out], budget.positions // 10)
+    history = learner.train(validation, progress, report)
     circuit = learner.circuit(loaded.identity)
     with replaced(weights) as temporary:
         circuit.save(temporary, {"date": f"{date.today()}"})
@@ -150,9 +155,9 @@ def _entries(tile: QuantisedTile) -> np.ndarray:
     return whole.reshape(-1, LATENTS)
 
 
-def _positions(photos: list[CodedPhoto], most: int) -> np.ndarray:
-    """At most that many of the positions of some photos, mixed."""
-    joined = np.concatenate([photo.entries for photo in photos])
+def _positions(photos: list[np.ndarray], most: int) -> np.ndarray:
+    """At most that many of the positions of some photos, given as `CodedPhoto.entries`, mixed."""
+    joined = np.concatenate(photos)
     return joined[np.random.default_rng(0).permutation(len(joined))[:most]]
 
 
