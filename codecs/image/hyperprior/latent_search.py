@@ -19,7 +19,7 @@ from fewbits.codecs.image.hyperprior.weights import Weights
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers
 from fewbits.codecs.randomness import own_randomness
 
-STEPS = 80
+STEPS = 60
 RATES = (0.0035, 0.0006)  # of learning, in quantiser steps, at quality 0 and 100
 
 
