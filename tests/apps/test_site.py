@@ -1,6 +1,7 @@
 """The pages of `make site`, and the figures of the README."""
 
 import json
+import re
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -92,9 +93,12 @@ def test_another_result_makes_another_section(root, tmp_path):
     for record in result["records"]:
         record["bpp"] *= 0.5 if record["codec"] == "hyperprior" else 1
     (tmp_path / "image.json").write_text(json.dumps(result))
-    made = readme.renewed("a\n<!-- results:image -->\nold\n<!-- /results -->\nb\n", tmp_path)
+    marked = "a\n<!-- results:image -->\nold\n<!-- /results -->\nb\n"
+    made, before = readme.renewed(marked, tmp_path), readme.renewed(marked, root / "docs" / "results")
     assert made.startswith("a\n<!-- results:image -->\nOn the 24 photos") and made.endswith("<!-- /results -->\nb\n")
-    assert "**-49.4 %**" in made and "old" not in made
+    halved, whole = (float(re.search(r"hyperprior\*\* \| \*\*(\S+) %", text)[1]) for text in (made, before))
+    assert halved == pytest.approx((100 + whole) / 2 - 100, abs=0.1)
+    assert "old" not in made
     with pytest.raises(InputError, match="smell"):
         readme.renewed("<!-- results:smell -->\n<!-- /results -->", tmp_path)
 
