@@ -26,13 +26,14 @@ from fewbits.codecs.circuit.em import Expectation, Parameters
 from fewbits.codecs.circuit.tree import maximum_spanning_tree, mutual_information, rooted_at_centre
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.hyperprior.codec import WEIGHTS
+from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.latent_circuit import (
     LATENTS,
     CircuitPrior,
     LatentCircuit,
 )
 from fewbits.codecs.image.hyperprior.latent_coder import LatentCoder, QuantisedTile
-from fewbits.codecs.image.hyperprior.passes import HYPER_PASSES, PASSES
+from fewbits.codecs.image.hyperprior.passes import HYPER_PASSES, passes_of
 from fewbits.codecs.image.hyperprior.picture import QUALITY_CODES, Picture
 from fewbits.codecs.image.hyperprior.weights import Weights, load_weights
 from fewbits.codecs.media import Image
@@ -127,7 +128,8 @@ class CodedPhoto:
         tiles = {quality: [tile for picture in pictures
                            for tile in picture.quantised(round(quality / 100 * QUALITY_CODES))]
                  for quality in QUALITIES}
-        return cls(tiles, np.concatenate([_entries(tile) for own in tiles.values() for tile in own]))
+        entries = [_entries(tile, weights.coder.config) for own in tiles.values() for tile in own]
+        return cls(tiles, np.concatenate(entries))
 
 
 def _coded(folder: Path, weights: Weights, most: int, progress: Progress) -> Iterator[CodedPhoto]:
@@ -142,11 +144,11 @@ def _coded(folder: Path, weights: Weights, most: int, progress: Progress) -> Ite
         progress((number + 1) / len(chosen), "coding photos")
 
 
-def _entries(tile: QuantisedTile) -> np.ndarray:
+def _entries(tile: QuantisedTile, config: HyperpriorConfig) -> np.ndarray:
     """The symbols of a tile in one section, position by position: (positions, 192) uint16 as in `CodedPhoto`."""
     (groups,) = tile.sections
     whole = np.empty((tile.height, tile.width, LATENTS), np.uint16)
-    for step, group in zip(PASSES, groups[len(HYPER_PASSES) :], strict=True):
+    for step, group in zip(passes_of(config), groups[len(HYPER_PASSES) :], strict=True):
         entries, begin = group.tables.offsets[group.index] + group.tables.entries(group.symbols, group.index)[0], 0
         for rows, columns in step.places():
             phase = whole[rows, columns, step.channels]
@@ -299,7 +301,7 @@ def _beginning(nodes: int, states: int, ratios: Tensor) -> Parameters:
 
 def _savings(circuit: LatentCircuit, coder: LatentCoder, photos: list[CodedPhoto]) -> dict[float, float]:
     """What the circuit, with its integers, saves of the sections of photos at each quality, in per cent."""
-    with_circuit = coder.with_prior(CircuitPrior(circuit, coder.residuals.latent_tables))
+    with_circuit = coder.with_prior(CircuitPrior(circuit, coder.config, coder.residuals.latent_tables))
     result = {}
     for quality in QUALITIES:
         tiles = [tile for photo in photos for tile in photo.tiles[quality]]

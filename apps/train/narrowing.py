@@ -20,7 +20,7 @@ RIDGE = 1e-4  # of the mean power, so that units in step do no harm
 
 @torch.no_grad()
 def narrow(wide: HyperpriorModel, model: HyperpriorModel, images: Tensor, quality: Tensor) -> None:
-    """Gives a model what a wider one of the same number of blocks and passes has learned.
+    """Gives a model what a wider one has learned: its first blocks, and the passes that both have.
 
     Args:
         images: (N, 3, H, W) in [0, 1], sides multiples of 64, to measure on.
@@ -29,13 +29,15 @@ def narrow(wide: HyperpriorModel, model: HyperpriorModel, images: Tensor, qualit
     kept = model.state_dict()
     model.load_state_dict(kept | {name: value for name, value in wide.state_dict().items()
                                   if name in kept and value.shape == kept[name].shape
+                                  and not name.startswith("entropy_model.passes.")
                                   and not name.endswith((".fraction", ".peak"))})
     moments = measured(wide, images, quality)
     for part in ("analysis", "synthesis"):
-        for source, target in zip(getattr(wide, part).blocks, getattr(model, part).blocks, strict=True):
+        for source, target in zip(getattr(wide, part).blocks, getattr(model, part).blocks, strict=False):
             _narrow_block(source, target, moments)
-    for source, target in zip(wide.entropy_model.passes, model.entropy_model.passes, strict=True):
-        _narrow_pass(source, target, moments)
+    for target in model.entropy_model.passes:
+        for source in (network for network in wide.entropy_model.passes if network.step == target.step):
+            _narrow_pass(source, target, moments)
 
 
 @dataclass
@@ -52,6 +54,8 @@ class Moments:
 
     def without_others(self, weight: Tensor, bias: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
         """Weight (outputs, kept) and bias (outputs,) that come nearest to those of all inputs."""
+        if len(kept) == len(self.mean):
+            return weight, bias
         covariance = self.products - torch.outer(self.mean, self.mean)
         inner = covariance[kept][:, kept]
         inner = inner + RIDGE * inner.diagonal().mean() * torch.eye(len(kept), dtype=inner.dtype)

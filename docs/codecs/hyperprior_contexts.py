@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from fewbits.apps.train.hyperprior import Schedule, cut, load_photos, optimisers_of, random_batch
 from fewbits.apps.train.optimisation import average_into
 from fewbits.codecs.image.hyperprior.codec import WEIGHTS
+from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.entropy_model import EntropyModel, PassNetwork
 from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel, lambda_of
 from fewbits.codecs.image.hyperprior.passes import (
@@ -28,9 +29,9 @@ from fewbits.codecs.image.hyperprior.passes import (
     HYPER_PASSES,
     LOW,
     OTHERS,
-    PASSES,
     Pass,
     Phases,
+    passes_of,
 )
 from fewbits.codecs.image.hyperprior.weights import load_weights
 from fewbits.codecs.levels import level_weights
@@ -39,19 +40,18 @@ QUALITIES = (0.0, 15.0, 30.0, 50.0, 75.0, 100.0)
 HYPER_AT_ONCE = (Pass(slice(None), None, FIRST + DIAGONAL + OTHERS),)
 
 
-def low(phases: Phases, spacing: int = 1) -> Pass:
+def low(phases: Phases) -> Pass:
     """A pass over all low frequencies together."""
-    return Pass(slice(0, LOW), LOW, phases, spacing)
+    return Pass(slice(0, LOW), LOW, phases)
 
 
-HIGH = tuple(step for step in PASSES if not step.low)
-ONE_LATTICE = (low(FIRST), low(DIAGONAL), low(OTHERS), *HIGH)
-TWO_LATTICES = (low(FIRST, 2), low(DIAGONAL, 2), low(OTHERS, 2), low(DIAGONAL), low(OTHERS), *HIGH)
+TWO_LATTICES = passes_of(HyperpriorConfig(low_by_bands=False))
+ONE_LATTICE = (low(FIRST), low(DIAGONAL), low(OTHERS), *(step for step in TWO_LATTICES if not step.low))
 ORDERS = {
     "one lattice, hyper-latents at once": (HYPER_AT_ONCE, ONE_LATTICE),
     "hyper-latents in three passes": (HYPER_PASSES, ONE_LATTICE),
     "two lattices": (HYPER_PASSES, TWO_LATTICES),
-    "bands at each phase": (HYPER_PASSES, PASSES),
+    "bands at each phase": (HYPER_PASSES, passes_of(HyperpriorConfig())),
 }
 
 

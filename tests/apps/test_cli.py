@@ -67,6 +67,22 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], root: Path) -
     assert result.stderr.decode().strip() == "[]"
 
 
+@pytest.mark.parametrize("door", ["import runpy; runpy.run_module('fewbits', run_name='__main__')",
+                                  "from fewbits.__main__ import main; main()"])
+def test_ctrl_c_while_commands_are_imported_leaves_no_trace(door: str, root: Path) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        f"{door}\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script, "codecs"], capture_output=True,
+                            env=os.environ | {"PYTHONPATH": str(root)})
+    assert (result.returncode, result.stdout, result.stderr) == (130, b"", b"")
+
+
 def test_version(fewbits) -> None:
     from fewbits.version import VERSION
 

@@ -19,7 +19,7 @@ from fewbits.apps.train import hyperprior as recipe
 from fewbits.apps.train import hyperprior_export
 from fewbits.apps.train.hyperprior_export import export
 
-SMALL = HyperpriorConfig(transform_hidden=8, transform_blocks=1, hyper_channels=8, hyper_latents=4,
+SMALL = HyperpriorConfig(transform_hidden=8, analysis_blocks=1, synthesis_blocks=1, hyper_channels=8, hyper_latents=4,
                          low_hidden=8, low_multiplier=1, high_hidden=8, high_multiplier=1)
 BRIEF = recipe.Schedule(minutes=0.02, batch=1, crop=64, warmup=1)
 

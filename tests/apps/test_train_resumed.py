@@ -38,8 +38,8 @@ from fewbits.apps.train.sounds import Clips
 MINUTES = 12 / 60  # of a clock whose seconds are steps
 SAVED_EVERY = 4  # checkpoints come after steps 5 and 10
 KILLED_AT = 8
-SMALL = HyperpriorConfig(transform_hidden=8, transform_blocks=1, hyper_channels=8, hyper_latents=4, low_hidden=8,
-                         low_multiplier=1, high_hidden=8, high_multiplier=1)
+SMALL = HyperpriorConfig(transform_hidden=8, analysis_blocks=1, synthesis_blocks=1, hyper_channels=8, hyper_latents=4,
+                         low_hidden=8, low_multiplier=1, high_hidden=8, high_multiplier=1)
 NARROW = HyperpriorConfig(transform_hidden=128, low_hidden=64, high_hidden=64, high_multiplier=1)
 TINY = VqExtremeConfig(channels=72, hidden=16, outer_hidden=16, outer_blocks=1, fine_blocks=1, coarse_blocks=1,
                        dimensions=16)

@@ -27,7 +27,7 @@ from fewbits.codecs.image.mcq.quantiser import ScaleQuantiser
 from fewbits.codecs.image_set import ImageSet
 from fewbits.errors import FewbitsError
 
-SMALL = HyperpriorConfig(transform_hidden=8, transform_blocks=1, hyper_channels=8, hyper_latents=4,
+SMALL = HyperpriorConfig(transform_hidden=8, analysis_blocks=1, synthesis_blocks=1, hyper_channels=8, hyper_latents=4,
                          low_hidden=8, low_multiplier=1, high_hidden=8, high_multiplier=1)
 BATCH = 4  # of all ranks together
 STEPS, SECONDS = 4, 15.0  # seconds of each step by the clock of rank 0; that of others stands still

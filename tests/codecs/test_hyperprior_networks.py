@@ -11,18 +11,19 @@ from fewbits.codecs.image.hyperprior.entropy_model import EntropyModel
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks
 from fewbits.codecs.image.hyperprior.lapped import ORDER, lapped_basis
 from fewbits.codecs.image.hyperprior.model import EVERY_SIDE, HyperpriorModel
-from fewbits.codecs.image.hyperprior.passes import HYPER_LIMIT, HYPER_PASSES, PASSES
+from fewbits.codecs.image.hyperprior.passes import HYPER_LIMIT, HYPER_PASSES, passes_of
 from fewbits.codecs.latents import MEAN_FRACTION, as_context
 from fewbits.codecs.levels import LEVEL_FRACTION, level_integers, level_weights
 from fewbits.codecs.quantisation import QuantisableLayer
 
 
-@pytest.fixture(scope="module")
-def model() -> HyperpriorModel:
+@pytest.fixture(scope="module", params=[4095, 511])
+def model(request) -> HyperpriorModel:
     """A small untrained model whose integer formats are calibrated on noise."""
+    limit = request.param
     torch.manual_seed(0)
-    config = HyperpriorConfig(transform_hidden=32, transform_blocks=1, hyper_channels=16, hyper_latents=8,
-                              hyper_hidden=16, low_hidden=24, high_hidden=24)
+    config = HyperpriorConfig(transform_hidden=32, analysis_blocks=1, synthesis_blocks=1, hyper_channels=16,
+                              hyper_latents=8, hyper_hidden=16, low_hidden=24, high_hidden=24, high_limit=limit)
     model = HyperpriorModel(config).train()
     for name, parameter in model.entropy_model.named_parameters():
         if name.endswith("operation.weight"):
@@ -53,7 +54,7 @@ def test_coefficients_are_in_order_of_energy_in_which_roundings_decide_nothing()
 
 def test_untrained_transforms_reconstruct_the_picture(model):
     image = torch.rand(1, 3, 64, 96)
-    fresh = HyperpriorModel(HyperpriorConfig(transform_hidden=8, transform_blocks=1))
+    fresh = HyperpriorModel(HyperpriorConfig(transform_hidden=8, analysis_blocks=1, synthesis_blocks=1))
     one, weights = torch.ones(1, 1, 1, 1), level_weights(torch.tensor([50.0]), 8)
     with torch.no_grad():
         coefficients = fresh.analysis.coefficients(image, EVERY_SIDE)
@@ -66,7 +67,7 @@ def test_integer_networks_equal_their_simulation(model):
     """Not close: equal. What training optimised is what the codec runs."""
     twin = copy.deepcopy(model.entropy_model).double()  # in float32 the simulation itself would round
     exact = ExactNetworks.from_trained(twin)
-    exact = ExactNetworks.from_tensors(exact.to_tensors())  # through the form that is stored
+    exact = ExactNetworks.from_tensors(exact.to_tensors(), model.config)  # through the form that is stored
     generator = torch.Generator().manual_seed(1)
     hyper_latents = torch.randint(-640, 640, (1, 8, 4, 6), generator=generator).float()  # in 1/16 step
     latents = torch.randint(-3000, 3000, (1, 192, 16, 24), generator=generator).float()
@@ -121,7 +122,8 @@ def test_level_weights_interpolate_between_two_levels():
 
 def test_every_latent_is_coded_once():
     """Each pass has its own channels and positions, whatever the size of the picture."""
-    for steps, channels in ((HYPER_PASSES, 8), (PASSES, 192)):
+    orders = [passes_of(HyperpriorConfig(low_by_bands=by_bands)) for by_bands in (True, False)]
+    for steps, channels in ((HYPER_PASSES, 8), *((order, 192) for order in orders)):
         for height, width in ((1, 1), (1, 9), (16, 24), (7, 5)):
             times = torch.zeros(1, channels, height, width)
             for step in steps:

@@ -11,14 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.passes import HYPER_LIMIT, HYPER_PASSES, PASSES, Pass
+from fewbits.codecs.image.hyperprior.passes import HYPER_LIMIT, HYPER_PASSES, Pass, passes_of
 from fewbits.codecs.latents import MEAN_FRACTION, SCALES, context_format, round_through, scale_of
 from fewbits.codecs.levels import level_format
 from fewbits.codecs.quantisation import FixedPoint, QuantisableLayer
 
 MEAN_LIMIT = 2**15 - 1
 FEATURE_LIMIT = 255  # of the hyper-decoder's activations
-ACTIVATION_LIMIT = 4095  # of the passes' activations
+ACTIVATION_LIMIT = 4095  # of the passes' activations, but for high frequencies
+FLOAT32_LIMIT = 511  # of activations that leave weights enough bits in sums of float32
+
+
 def level_planes(level_weights: Tensor, like: Tensor) -> Tensor:
     """(N, levels) as constant planes of the size of `like` (N * k, C, H, W)."""
     weights = level_weights.repeat(like.shape[0] // level_weights.shape[0], 1)
@@ -57,18 +60,20 @@ class PassNetwork(nn.Module):
                               else (config.high_hidden, config.high_multiplier))
         spatial = self.known * multiplier
         context = spatial + config.hyper_channels * (not step.hyper) + config.levels
+        limit = ACTIVATION_LIMIT if step.hyper or step.low else config.high_limit
+        carrier = torch.float32 if limit <= FLOAT32_LIMIT else torch.float64
         self.spatial = QuantisableLayer(
-            nn.Conv2d(self.known, spatial, 3, stride=2, groups=self.known), -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+            nn.Conv2d(self.known, spatial, 3, stride=2, groups=self.known), -limit, limit)
         self.hidden = nn.ModuleList([
-            QuantisableLayer(nn.Conv2d(context, hidden, 1), 0, ACTIVATION_LIMIT, carrier=torch.float64),
-            QuantisableLayer(nn.Conv2d(hidden, hidden, 1), 0, ACTIVATION_LIMIT, carrier=torch.float64),
+            QuantisableLayer(nn.Conv2d(context, hidden, 1), 0, limit, carrier=carrier),
+            QuantisableLayer(nn.Conv2d(hidden, hidden, 1), 0, limit, carrier=carrier),
         ])
         # low frequencies have large means, which do not fit through clamped activations: the context skips them
         self.skip = step.hyper or step.low
         joined = hidden + context if self.skip else hidden
         self.mean = QuantisableLayer(
-            nn.Conv2d(joined, coded, 1), -MEAN_LIMIT, MEAN_LIMIT, MEAN_FRACTION, torch.float64)
-        self.scale = QuantisableLayer(nn.Conv2d(joined, coded, 1), 0, SCALES - 1, 0, torch.float64)
+            nn.Conv2d(joined, coded, 1), -MEAN_LIMIT, MEAN_LIMIT, MEAN_FRACTION, carrier)
+        self.scale = QuantisableLayer(nn.Conv2d(joined, coded, 1), 0, SCALES - 1, 0, carrier)
         self.known_format = context_format(self.known, step.known_limit)
         self.level_format = level_format(config.levels)
         nn.init.normal_(self.mean.operation.weight, std=1e-3)
@@ -131,7 +136,7 @@ class EntropyModel(nn.Module):
         )
         self.hyper_passes = nn.ModuleList(PassNetwork(config, step) for step in HYPER_PASSES)
         self.hyper_decoder = HyperDecoder(config)
-        self.passes = nn.ModuleList(PassNetwork(config, step) for step in PASSES)
+        self.passes = nn.ModuleList(PassNetwork(config, step) for step in passes_of(config))
         self.simulated = False  # True: simulate the integer networks (second stage of training)
 
     def hyper_latents(self, latents: Tensor, input_scale: Tensor, level_weights: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.entropy_model import EntropyModel, PassNetwork, joined_context, level_planes
-from fewbits.codecs.image.hyperprior.passes import HYPER_PASSES, PASSES, Pass
+from fewbits.codecs.image.hyperprior.passes import HYPER_PASSES, Pass, passes_of
 from fewbits.codecs.quantisation import FixedPoint
 from fewbits.entropy.exact import ExactLayer
 
@@ -107,7 +108,7 @@ class ExactNetworks:
                 for key, value in layer.to_arrays().items()}
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> "ExactNetworks":
+    def from_tensors(cls, tensors: dict[str, Tensor], config: HyperpriorConfig) -> "ExactNetworks":
         """Inverse of `to_tensors`."""
         grouped: dict[str, dict[str, Tensor]] = {}
         for name, value in tensors.items():
@@ -125,7 +126,7 @@ class ExactNetworks:
                               built[f"{prefix}.{i}.mean"], built[f"{prefix}.{i}.scale"])
                     for i, step in enumerate(steps)]
 
-        return cls(passes("hyper_pass", HYPER_PASSES), numbered("hyper_decoder"), passes("pass", PASSES))
+        return cls(passes("hyper_pass", HYPER_PASSES), numbered("hyper_decoder"), passes("pass", passes_of(config)))
 
     def features(self, hyper_latents: Tensor, levels: Tensor) -> Tensor:
         """Hyper-latents (1, 64, h, w) in 1/8 step and levels (1, L), integers in float32 -> features

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from fewbits.codecs.circuit.tree import Tree
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.passes import HYPER_PASSES, PASSES, Pass
+from fewbits.codecs.image.hyperprior.passes import HYPER_PASSES, Pass, passes_of
 from fewbits.entropy.coder import symbols_of
 from fewbits.entropy.tables import SymbolTables
 from fewbits.entropy.words import join, split
@@ -138,13 +138,15 @@ class CircuitPrior:
 
     Args:
         circuit: the circuit.
+        config: of the model whose latents they are.
         tables: those of the latents.
     """
 
-    def __init__(self, circuit: LatentCircuit, tables: SymbolTables) -> None:
+    def __init__(self, circuit: LatentCircuit, config: HyperpriorConfig, tables: SymbolTables) -> None:
         self.circuit, self.tables = circuit.compiled, tables
+        self.steps = (*HYPER_PASSES, *passes_of(config))
         self.ends = IntervalTables.from_frequencies(tables.frequencies, tables.offsets, circuit.edges)
-        bands = {(step.channels.start, step.channels.stop) for step in PASSES}
+        bands = {(step.channels.start, step.channels.stop) for step in self.steps if not step.hyper}
         self.parts = {band: Part.of(circuit.channels, *band) for band in bands}
         self._coder_tables: dict[SymbolTables, RansTables] = {}
 
@@ -185,7 +187,7 @@ class CircuitPasses:
     """
 
     def __init__(self, prior: CircuitPrior, height: int, width: int) -> None:
-        self._prior, self._steps = prior, iter((*HYPER_PASSES, *PASSES))
+        self._prior, self._steps = prior, iter(prior.steps)
         self._entries = np.zeros((height, width, len(prior.circuit.parents)), np.int32)  # in `CircuitPrior.ends`
 
     def next(self, index: np.ndarray) -> _Pass | None:

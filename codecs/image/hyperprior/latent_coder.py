@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, ExactPass
-from fewbits.codecs.image.hyperprior.passes import HYPER_LIMIT, LEVELS_OF_PASSES, Pass
+from fewbits.codecs.image.hyperprior.passes import HYPER_LIMIT, LEVELS, Pass, levels_of_passes
 from fewbits.codecs.image.hyperprior.residuals import Group, Residuals, WholeSteps
 from fewbits.codecs.latents import LATENT_LIMIT, UNIT, as_context
 from fewbits.codecs.levels import level_integers
@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # brings numba, which a program that decodes without a circui
     from fewbits.codecs.image.hyperprior.latent_circuit import CircuitDecoder, CircuitEncoder, CircuitPrior
 
 STRIDE, CELL = HyperpriorConfig.HYPER_STRIDE, HyperpriorConfig.CELL
-LEVELS = len(LEVELS_OF_PASSES)
 BY_TABLES, BY_CIRCUIT = 0, 1  # forms of a tile, the first byte of its first section where there is a circuit
 
 
@@ -63,6 +62,7 @@ class LatentCoder:
     def __init__(self, config: HyperpriorConfig, networks: ExactNetworks, residuals: Residuals,
                  prior: "CircuitPrior | None" = None) -> None:
         self.config, self.networks, self.residuals, self.prior = config, networks, residuals, prior
+        self._levels = levels_of_passes(config)
         self.hyper_residuals = WholeSteps(residuals.latent_tables)
 
     def with_prior(self, prior: "CircuitPrior") -> "LatentCoder":
@@ -85,7 +85,7 @@ class LatentCoder:
         hyper = [self._quantised(known, networks, hyper_latents[None], self.hyper_residuals)
                  for networks in self.networks.hyper_passes]
         groups = iter([self._quantised(known, networks, target, self.residuals) for networks in self.networks.passes])
-        levels = [list(chain.from_iterable(islice(groups, len(steps)))) for steps in LEVELS_OF_PASSES]
+        levels = [list(chain.from_iterable(islice(groups, len(steps)))) for steps in self._levels]
         levels[0][:0] = chain.from_iterable(hyper)
         return QuantisedTile(levels, *latents.shape[1:]), known.decoded()
 
@@ -120,7 +120,7 @@ class LatentCoder:
         for networks in self.networks.hyper_passes:
             decode(networks, self.hyper_residuals)
         passes = iter(self.networks.passes)
-        for number, steps in enumerate(LEVELS_OF_PASSES):
+        for number, steps in enumerate(self._levels):
             for networks in islice(passes, len(steps)):
                 if number < reader.levels:
                     decode(networks, self.residuals)
@@ -269,8 +269,8 @@ class _Known:
         self._networks, self._size = networks, (height, width)
         self._levels = level_integers(position, config.levels)
         rows, columns = -(-height // CELL), -(-width // CELL)
-        self._hyper_latents = torch.zeros(1, config.hyper_latents, 2 * rows, 2 * columns)
-        self._latents = torch.zeros(1, config.LATENTS, CELL * rows, CELL * columns)
+        self._hyper_latents = _zeros(config.hyper_latents, 2 * rows, 2 * columns)
+        self._latents = _zeros(config.LATENTS, CELL * rows, CELL * columns)
 
     @cached_property
     def _features(self) -> Tensor:
@@ -295,3 +295,8 @@ class _Known:
 
     def decoded(self) -> Tensor:
         return self._latents[0, :, : self._size[0], : self._size[1]].to(torch.int16)
+
+
+def _zeros(channels: int, height: int, width: int) -> Tensor:
+    """(1, C, H, W), a position's channels side by side, as the networks want them."""
+    return torch.zeros(1, height, width, channels).permute(0, 3, 1, 2)

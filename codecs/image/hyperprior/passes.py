@@ -1,8 +1,9 @@
 """In which order latents are coded, and from what each pass over them predicts.
 
 Hyper-latents come first, then latents from low to high frequencies. Both come in passes over the phases of 2 x 2
-lattices; low frequencies, which cost most, over two of them, one within the other, and band by band at each phase. So a
-pass codes thousands of numbers at once, and twenty are enough for a picture of any size. D. He et al., "Checkerboard
+lattices; low frequencies, which cost most, over two of them, one within the other, and, where the model is made so,
+band by band at each phase. So a pass codes thousands of numbers at once, and twenty, or ten, are enough for a picture
+of any size. D. He et al., "Checkerboard
 Context Model for Efficient Learned Image Compression" (CVPR 2021); D. He et al., "ELIC" (CVPR 2022) for groups of
 channels.
 """
@@ -86,22 +87,23 @@ class Pass:
 
 FIRST, DIAGONAL, OTHERS = ((0, 0),), ((1, 1),), ((0, 1), (1, 0))
 HYPER_PASSES = tuple(Pass(slice(None), None, phases) for phases in (FIRST, DIAGONAL, OTHERS))
+LEVELS = 5  # of progressive files
 
 
-def _low(phases: Phases, spacing: int = 1) -> list[Pass]:
-    return [Pass(slice(*band), LOW, phases, spacing) for band in HyperpriorConfig.LOW_BANDS]
+def levels_of_passes(config: HyperpriorConfig) -> tuple[tuple[Pass, ...], ...]:
+    """All passes over latents, by the levels of progressive files."""
+    bands = config.LOW_BANDS if config.low_by_bands else ((0, LOW),)
+
+    def low(phases: Phases, spacing: int = 1) -> tuple[Pass, ...]:
+        return tuple(Pass(slice(*band), LOW, phases, spacing) for band in bands)
+
+    def high(phases: Phases) -> tuple[Pass, ...]:
+        return (Pass(slice(LOW, config.LATENTS), config.LATENTS, phases),)
+
+    coarse = low(FIRST, 2) + low(DIAGONAL, 2) + low(OTHERS, 2)  # the first phase of the lattice that follows
+    return coarse, low(DIAGONAL), low(OTHERS), high(FIRST + DIAGONAL), high(OTHERS)
 
 
-def _high(phases: Phases) -> Pass:
-    return Pass(slice(LOW, HyperpriorConfig.LATENTS), HyperpriorConfig.LATENTS, phases)
-
-
-LEVELS_OF_PASSES = (
-    (*_low(FIRST, 2), *_low(DIAGONAL, 2), *_low(OTHERS, 2)),  # the first phase of the lattice that follows
-    (*_low(DIAGONAL),),
-    (*_low(OTHERS),),
-    (_high(FIRST + DIAGONAL),),
-    (_high(OTHERS),),
-)
-"""All passes over latents, by the levels of progressive files."""
-PASSES = tuple(chain.from_iterable(LEVELS_OF_PASSES))
+def passes_of(config: HyperpriorConfig) -> tuple[Pass, ...]:
+    """All passes over latents, in their order."""
+    return tuple(chain.from_iterable(levels_of_passes(config)))

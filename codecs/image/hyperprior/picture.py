@@ -21,7 +21,7 @@ from fewbits.entropy.container import size_of_sections
 
 BLOCK, CELL = HyperpriorConfig.BLOCK, HyperpriorConfig.CELL
 TILE = 128  # latents on a side: 1024 pixels
-HALO = 8  # latents around a tile, as far as the transforms' blocks reach
+HALO = 12  # latents around a tile, as far as six blocks of a synthesis reach
 QUALITY_CODES = 224  # the header's quality, 0..224, counts 1/32 level
 
 

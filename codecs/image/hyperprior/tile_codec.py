@@ -9,7 +9,7 @@ from torch import Tensor
 from fewbits.codecs.codec import Progress, Stream, Target, no_progress
 from fewbits.codecs.image.alpha import encode_alpha
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
-from fewbits.codecs.image.hyperprior.latent_coder import LEVELS
+from fewbits.codecs.image.hyperprior.passes import LEVELS
 from fewbits.codecs.image.hyperprior.picture import (
     BLOCK,
     QUALITY_CODES,

@@ -117,7 +117,7 @@ class Analysis(LappedAnalysis):
         super().__init__()
         self.blocks = nn.ModuleList(
             ResidualBlock(config.levels, config.LATENTS, config.transform_hidden)
-            for _ in range(config.transform_blocks)
+            for _ in range(config.analysis_blocks)
         )
 
     def forward(self, coefficients: Tensor, step: Tensor, input_scale: Tensor, level_weights: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ class Synthesis(LappedSynthesis):
         super().__init__()
         self.blocks = nn.ModuleList(
             ResidualBlock(config.levels, config.LATENTS, config.transform_hidden)
-            for _ in range(config.transform_blocks)
+            for _ in range(config.synthesis_blocks)
         )
 
     def forward(self, latents: Tensor, step: Tensor, input_scale: Tensor, level_weights: Tensor,

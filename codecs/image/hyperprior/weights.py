@@ -51,7 +51,8 @@ class Weights:
         if circuit.belongs_to != self.identity:
             raise WeightsError(f"The circuit {path} is for weights {circuit.belongs_to.hex()} of hyperprior; "
                                f"installed are {self.identity.hex()}.")
-        return replace(self, coder=self.coder.with_prior(CircuitPrior(circuit, self.coder.residuals.latent_tables)))
+        prior = CircuitPrior(circuit, self.coder.config, self.coder.residuals.latent_tables)
+        return replace(self, coder=self.coder.with_prior(prior))
 
     def trainable(self) -> HyperpriorModel:
         """The whole model with its integer networks turned back into trainable ones, which it simulates."""
@@ -95,7 +96,7 @@ def load_weights(path: Path, device: str, residuals: ResidualsOf = whole_steps) 
             config = HyperpriorConfig.from_metadata(file.metadata() or {})
         model = HyperpriorModel(config)
         load_floats(model, FLOAT_PARTS, tensors)
-        coder = LatentCoder(config, ExactNetworks.from_tensors(tensors),
+        coder = LatentCoder(config, ExactNetworks.from_tensors(tensors, config),
                             residuals(tables_of(LATENT_TABLES, tensors), tensors))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path} cannot be used as weights of this codec: {error}.") from None

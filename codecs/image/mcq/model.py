@@ -8,7 +8,8 @@ from fewbits.codecs.image.hyperprior.model import HyperpriorModel
 from fewbits.codecs.image.mcq.quantiser import ScaleQuantiser
 from fewbits.codecs.latents import SCALES
 
-MCQ = HyperpriorConfig(transform_hidden=192, low_hidden=96, low_multiplier=4, high_hidden=128, high_multiplier=1)
+MCQ = HyperpriorConfig(transform_hidden=128, analysis_blocks=4, synthesis_blocks=4, low_hidden=96, low_by_bands=False,
+                       high_hidden=128, high_multiplier=1, high_limit=511)
 """Narrower than `hyperprior`, for speed."""
 
 
