@@ -4,6 +4,7 @@ import math
 import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from fewbits.codecs.media import Image
 from fewbits.errors import FewbitsError, InputError
 from fewbits.eval.contenders import Contender, entrant
 from fewbits.eval.environment import describe_environment
+from fewbits.eval.ledger import NOTHING_KEPT, Ledger
 from fewbits.eval.metrics import METRICS, USUAL_METRICS, Metric, metric
 from fewbits.eval.sound_metrics import SoundMetric
 
@@ -26,6 +28,7 @@ def evaluate(
     effort: int = 5,
     metrics: Sequence[str] = USUAL_METRICS,
     progress: Progress = no_progress,
+    ledger: Ledger = NOTHING_KEPT,
 ) -> dict[str, object]:
     """Runs codecs over pictures.
 
@@ -34,6 +37,7 @@ def evaluate(
         codecs: (name, settings), settings None for the codec's own spread; see `contenders.available`.
         effort: 1 to 9, for neural codecs.
         metrics: names from `metrics.METRICS`.
+        ledger: keeps records, for a run that is interrupted.
 
     Returns:
         An object ready for JSON: `environment`; `notices`, sentences for the user; and `records`, one for each file,
@@ -55,8 +59,9 @@ def evaluate(
         for name, codec, setting, image in _runs(sources, entrants, effort):
             reports = part_of(progress, len(records), total, f"{codec.name}@{setting:g} {name}")
             reports(0, "coding")
+            measure = partial(_measure, codec, setting, image, effort, metrics, Path(folder), reports)
             record = {"file": name, "codec": codec.name, "setting": setting}
-            records.append(record | _measure(codec, setting, image, effort, metrics, Path(folder), reports))
+            records.append(ledger.record(sources[name], record, measure))
     progress(1, "done")
     environment = describe_environment() | {"effort": effort}
     return {"environment": environment, "notices": missing_packages(metrics, METRICS), "records": records}

@@ -5,6 +5,7 @@ import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fewbits.errors import FewbitsError, InputError
 from fewbits.eval.contenders import Contender, contender, parse_codec
 from fewbits.eval.environment import describe_environment
 from fewbits.eval.evaluate import named
+from fewbits.eval.ledger import NOTHING_KEPT, Ledger
 from fewbits.eval.trip import there_and_back
 
 _WARM_UP_IMAGES = 64
@@ -60,6 +62,7 @@ def evaluate(
     codecs: Sequence[str],
     effort: int = 5,
     progress: Progress = no_progress,
+    ledger: Ledger = NOTHING_KEPT,
 ) -> dict[str, object]:
     """Runs codecs over sets of images.
 
@@ -67,6 +70,7 @@ def evaluate(
         paths: idx files and folders, each a set.
         codecs: `NAME` or `NAME@SETTING,SETTING...`, from `names` and `contenders.available`.
         effort: 1 to 9, for neural codecs that have it beside their setting.
+        ledger: keeps records, for a run that is interrupted.
 
     Returns:
         An object ready for JSON: `environment`, and `records`, one for each set, codec and setting, with `file`,
@@ -78,7 +82,8 @@ def evaluate(
         InputError: for unknown names and settings, and for sets that cannot be read or coded.
     """
     entrants = [_entrant(text) for text in codecs]
-    sets = {name: ImageSet.open(path) for name, path in named([Path(path) for path in paths]).items()}
+    sources = named([Path(path) for path in paths])
+    sets = {name: ImageSet.open(path) for name, path in sources.items()}
     total = len(sets) * sum(len(codec.settings) for codec in entrants)
     records: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="fewbits-eval-") as folder:
@@ -88,7 +93,8 @@ def evaluate(
                 for setting in codec.settings:
                     progress(len(records) / total, f"{codec.name} {name}")
                     record = {"file": name, "codec": codec.name, "setting": setting, "images": images.count}
-                    records.append(record | _measure(codec, setting, images, effort, Path(folder)))
+                    measure = partial(_measure, codec, setting, images, effort, Path(folder))
+                    records.append(ledger.record(sources[name], record, measure))
     progress(1, "done")
     return {"environment": describe_environment() | {"effort": effort}, "records": records}
 

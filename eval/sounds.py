@@ -3,6 +3,7 @@
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from fewbits.errors import FewbitsError, InputError
 from fewbits.eval.contenders import Contender, available, entrant, parse_codec
 from fewbits.eval.environment import describe_environment
 from fewbits.eval.evaluate import expand, missing_packages
+from fewbits.eval.ledger import NOTHING_KEPT, Ledger
 from fewbits.eval.sound_metrics import SOUND_METRICS
 
 _LONGEST_DELAY = 0.2  # seconds; AAC has 1024 samples, which are 0.13 at 8 kHz
@@ -32,6 +34,7 @@ def evaluate(
     metrics: Sequence[str] = tuple(SOUND_METRICS),
     mono: bool = False,
     progress: Progress = no_progress,
+    ledger: Ledger = NOTHING_KEPT,
 ) -> dict[str, object]:
     """Runs codecs over sounds.
 
@@ -41,6 +44,7 @@ def evaluate(
         effort: 1 to 9, for neural codecs.
         metrics: names from `sound_metrics.SOUND_METRICS`.
         mono: take the mean of the channels as the source.
+        ledger: keeps records, for a run that is interrupted.
 
     Returns:
         An object ready for JSON: `environment`, with `effort` and `mono`; `notices`, sentences for the user; and
@@ -64,8 +68,9 @@ def evaluate(
         for name, codec, setting, audio in _runs(sources, entrants, mono, notices):
             reports = part_of(progress, len(records), total, f"{codec.name}@{setting:g} {name}")
             reports(0, "coding")
+            measure = partial(_measure, codec, setting, audio, effort, metrics, Path(folder), reports)
             record = {"file": name, "codec": codec.name, "setting": setting, "seconds": audio.seconds}
-            records.append(record | _measure(codec, setting, audio, effort, metrics, Path(folder), reports))
+            records.append(ledger.record(sources[name], record, measure))
     progress(1, "done")
     environment = describe_environment() | {"effort": effort, "mono": mono}
     return {"environment": environment, "notices": notices, "records": records}

@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fewbits.errors import InputError
 from fewbits.eval.contenders import Contender, available, entrant, parse_codec
 from fewbits.eval.environment import describe_environment
 from fewbits.eval.evaluate import expand
+from fewbits.eval.ledger import NOTHING_KEPT, Ledger
 from fewbits.eval.metrics import MS_SSIM_MIN_SIDE
 from fewbits.eval.trip import read_through
 from fewbits.eval.video_metrics import VIDEO_METRICS, ceiling, compare
@@ -39,6 +41,7 @@ def evaluate(
     metrics: Sequence[str] = tuple(VIDEO_METRICS),
     seen: Seen = lambda record, source, decoded: None,
     progress: Progress = no_progress,
+    ledger: Ledger = NOTHING_KEPT,
 ) -> dict[str, object]:
     """Runs codecs over films, without their sound.
 
@@ -47,7 +50,8 @@ def evaluate(
         codecs: `NAME` or `NAME@SETTING,SETTING...`, from `contenders.available("video")`.
         effort: 1 to 9, for neural codecs.
         metrics: names from `video_metrics.VIDEO_METRICS`.
-        seen: called after each record, to look at what it is about while that is there.
+        seen: called after each record that is measured, to look at what it is about while that is there.
+        ledger: keeps records, for a run that is interrupted.
 
     Returns:
         An object ready for JSON: `environment`, with `effort`; `notices`, sentences for the user; `films`, by name
@@ -65,8 +69,8 @@ def evaluate(
     unknown = [name for name in metrics if name not in VIDEO_METRICS]
     if unknown:
         raise InputError(f"There is no metric {unknown[0]!r} of films; there are: {', '.join(VIDEO_METRICS)}.")
-    sources = {name: VideoFile(path, MAX_VIDEO_PIXELS)
-               for name, path in expand(paths, suffixes_of("video"), "film").items()}
+    files = expand(paths, suffixes_of("video"), "film")
+    sources = {name: VideoFile(path, MAX_VIDEO_PIXELS) for name, path in files.items()}
     total = len(sources) * sum(len(settings) for _, settings in entrants)
     records: list[dict[str, Any]] = []
     films = {name: _described(film) for name, film in sources.items()}
@@ -74,11 +78,9 @@ def evaluate(
         for name, codec, setting, film in _runs(sources, entrants):
             reports = part_of(progress, len(records), total, f"{codec.name}@{setting:g} {name}")
             reports(0, "coding")
-            decoded, trip = codec.trip(film, setting, effort, Path(folder), reports)
-            result = decoded if codec.neural else Placed(decoded, film)
             record = {"file": name, "codec": codec.name, "setting": setting}
-            records.append(record | _measured(film, result, trip, metrics))
-            seen(records[-1], film, result)
+            measure = partial(_measure, record, codec, film, effort, metrics, Path(folder), seen, reports)
+            records.append(ledger.record(files[name], record, measure))
     progress(1, "done")
     notices = [f"{name}: {sentence}" for name, film in sources.items()
                for sentence in (*film.notices, *_sentences(film, films[name], metrics))]
@@ -138,10 +140,13 @@ def _corner(film: VideoSource) -> Video:
     return Video(np.stack(frames), film.rate, film.colour)
 
 
-def _measured(film: VideoSource, result: VideoSource, trip: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
+def _measure(named: dict[str, Any], codec: Contender[VideoSource], film: VideoSource, effort: int,
+             metrics: Sequence[str], folder: Path, seen: Seen, progress: Progress) -> dict[str, Any]:
     """One record, without what names it."""
+    decoded, trip = codec.trip(film, named["setting"], effort, folder, progress)
+    result = decoded if codec.neural else Placed(decoded, film)
     values, exact = compare(film, result, metrics)
-    return {
+    measured = {
         "frames": film.count,
         "seconds": film.seconds,
         **trip,
@@ -150,3 +155,5 @@ def _measured(film: VideoSource, result: VideoSource, trip: dict[str, Any], metr
         "metrics": values,
         "exact": exact,
     }
+    seen(named | measured, film, result)
+    return measured

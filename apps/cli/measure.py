@@ -3,7 +3,8 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from fewbits.eval.crops import CropRow
     from fewbits.eval.curves import BDRow
+    from fewbits.eval.ledger import Ledger
 
-    Measure = Callable[[Progress], dict[str, Any]]
+    Measure = Callable[[Progress, Ledger], dict[str, Any]]
     Show = Callable[[dict[str, Any], Progress], list[CropRow]]
     Work = tuple[Measure, Show, Callable[[dict[str, Any]], list[Table]]]
 
@@ -79,14 +81,18 @@ def evaluate(
         "image": _picture_work, "audio": partial(_sound_work, mono=mono), "video": _film_work}
     measured, shown, tabled = work[kind](sources, codec, effort, chosen)
     steps = 2 if html_path else 1
-    with progress_bar() as progress:
-        result = _with_command(measured(part_of(progress, 0, steps, "eval")))
+    # stills of films are taken while these are decoded, so that a page needs all of them
+    keeps = None if kind == "video" and html_path else json_path
+    with _kept_for(keeps, {"effort": effort, "metrics": list(chosen), "mono": mono}) as ledger, \
+            progress_bar() as progress:
+        result = _with_command(measured(part_of(progress, 0, steps, "eval"), ledger))
         if json_path:
             _write_json(result, json_path)
         if html_path:
             rows = shown(result, part_of(progress, 1, steps, "side by side"))
             with paths.whole_or_absent(html_path, overwrite=True) as temporary:
                 report.write_html(result, temporary, against, background, rows)
+        ledger.remove()
     tables = tabled(result)
     if against in names:
         tables.append(_rate_table(curves.bd_table(result, against, background), curves.compared_metrics(result),
@@ -101,7 +107,7 @@ def _picture_work(sources: list[str], codec: list[str], effort: int, metrics: Se
     from fewbits.eval import contenders, crops, evaluate
 
     entrants = [contenders.parse_codec(text) for text in codec]
-    return (lambda progress: evaluate.evaluate(sources, entrants, effort, metrics, progress),
+    return (lambda progress, ledger: evaluate.evaluate(sources, entrants, effort, metrics, progress, ledger),
             lambda result, progress: crops.take_crops(result, sources, progress=progress), _picture_tables)
 
 
@@ -109,7 +115,7 @@ def _sound_work(sources: list[str], codec: list[str], effort: int, metrics: Sequ
     """What measures codecs on sounds, makes spectrograms of them, and tells of the result."""
     from fewbits.eval import sounds, spectrograms
 
-    return (lambda progress: sounds.evaluate(sources, codec, effort, metrics, mono, progress),
+    return (lambda progress, ledger: sounds.evaluate(sources, codec, effort, metrics, mono, progress, ledger),
             lambda result, progress: spectrograms.take_spectrograms(result, sources, progress=progress), _sound_tables)
 
 
@@ -118,7 +124,7 @@ def _film_work(sources: list[str], codec: list[str], effort: int, metrics: Seque
     from fewbits.eval import stills, videos
 
     kept = stills.Stills()
-    return (lambda progress: videos.evaluate(sources, codec, effort, metrics, kept.see, progress),
+    return (lambda progress, ledger: videos.evaluate(sources, codec, effort, metrics, kept.see, progress, ledger),
             lambda result, progress: kept.rows(), _film_tables)
 
 
@@ -126,11 +132,29 @@ def _evaluate_sets(sources: list[str], codec: list[str], effort: int, json_path:
     """`fewbits eval` of sets of images."""
     from fewbits.eval import image_sets
 
-    with progress_bar() as progress:
-        result = _with_command(image_sets.evaluate(sources, codec, effort, part_of(progress, 0, 1, "eval")))
-    if json_path:
-        _write_json(result, json_path)
+    with _kept_for(json_path, {"effort": effort}) as ledger, progress_bar() as progress:
+        result = _with_command(image_sets.evaluate(sources, codec, effort, part_of(progress, 0, 1, "eval"), ledger))
+        if json_path:
+            _write_json(result, json_path)
+        ledger.remove()
     _print_tables(_set_tables(result))
+
+
+@contextmanager
+def _kept_for(json_path: Path | None, options: dict[str, Any]) -> "Iterator[Ledger]":
+    """What keeps records until all of them can be written to `json_path`, and says so when it comes to nothing."""
+    from fewbits.eval.ledger import ENDING, Ledger
+
+    with Ledger(json_path and json_path.with_name(json_path.name + ENDING), options) as ledger:
+        try:
+            yield ledger
+        except BaseException:
+            if ledger.kept:
+                print(f"{ledger.path} keeps what is measured, {ledger.kept} records: the same command goes on from "
+                      "there.", file=sys.stderr)
+            raise
+        if ledger.taken:
+            print(f"Records taken over from the run that was interrupted: {ledger.taken}.")
 
 
 def _with_command(result: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
     python docs/app/speed.py [CLICKS]
 
-Needs the extra `browser` and Debian's chromium. Every click is a new page's; the first one is also the app's first work.
+Needs the extra `browser` and Debian's chromium. Every click is that of a new page; the first is the app's first work.
 """
 
 import os

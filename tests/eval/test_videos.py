@@ -160,7 +160,7 @@ def test_progress_is_told(films):
     (["x264@"], "x264@20,40"),
 ])
 def test_wrong_codecs_are_refused_before_anything_is_coded(codecs, message, films, monkeypatch):
-    monkeypatch.setattr(videos, "_measured", lambda *_: pytest.fail("coded something"))
+    monkeypatch.setattr(videos, "_measure", lambda *_: pytest.fail("coded something"))
     with pytest.raises(InputError, match=message):
         evaluate([films], codecs)
 
