@@ -1,7 +1,7 @@
 """Recipe: train the image codec `mcq`.
 
-It begins with a narrower copy of the trained `hyperprior`, whose networks it has, and with codebooks that are lattices
-of whole steps, which is what rounding does. From there everything is trained together, as in the recipe of
+It begins with what a smaller model can have of the trained `hyperprior`, whose networks it has, and with codebooks that
+are lattices of whole steps, which is what rounding does. From there everything is trained together, as in the recipe of
 `hyperprior`: first in floating point, then with the integer networks simulated.
 """
 

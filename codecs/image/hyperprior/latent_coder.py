@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.exact_networks import ExactNetworks, ExactPass
-from fewbits.codecs.image.hyperprior.passes import HYPER_LIMIT, LEVELS, Pass, levels_of_passes
+from fewbits.codecs.image.hyperprior.passes import LEVELS, Pass, levels_of_passes
 from fewbits.codecs.image.hyperprior.residuals import Group, Residuals, WholeSteps
 from fewbits.codecs.latents import LATENT_LIMIT, UNIT, as_context
 from fewbits.codecs.levels import level_integers
@@ -262,36 +262,37 @@ class _Prediction:
 
 
 class _Known:
-    """What is known of a tile while its passes go on. Integers in float32; latents and hyper-latents in 1/16 step."""
+    """What is known of a tile while its passes go on. Integers in float32; latents in 1/16 step, and latents and
+    hyper-latents as the networks see them."""
 
     def __init__(self, config: HyperpriorConfig, networks: ExactNetworks, position: int, height: int,
                  width: int) -> None:
         self._networks, self._size = networks, (height, width)
         self._levels = level_integers(position, config.levels)
         rows, columns = -(-height // CELL), -(-width // CELL)
-        self._hyper_latents = _zeros(config.hyper_latents, 2 * rows, 2 * columns)
-        self._latents = _zeros(config.LATENTS, CELL * rows, CELL * columns)
+        self._hyper_seen = _zeros(config.hyper_latents, 2 * rows, 2 * columns)
+        self._latents, self._seen = (_zeros(config.LATENTS, CELL * rows, CELL * columns) for _ in range(2))
 
     @cached_property
     def _features(self) -> Tensor:
         """Of the hyper-latents, which are all known when the first pass over latents begins."""
-        seen = as_context(self._hyper_latents, HYPER_LIMIT)
-        return self._networks.features(seen.contiguous(memory_format=torch.channels_last), self._levels)
+        return self._networks.features(self._hyper_seen, self._levels)
 
     def predict(self, networks: ExactPass) -> _Prediction:
         """What the networks of a pass make of all that is known."""
         step = networks.step
-        known = (self._hyper_latents if step.hyper else self._latents)[:, : step.known]
-        mean, scale = networks(as_context(known, step.known_limit), None if step.hyper else self._features,
-                               self._levels)
+        known = (self._hyper_seen if step.hyper else self._seen)[:, : step.known]
+        mean, scale = networks(known, None if step.hyper else self._features, self._levels)
         height, width = (-(-side // STRIDE) if step.hyper else side for side in self._size)
         return _Prediction(step, mean, scale, step.extents(height, width))
 
     def store(self, prediction: _Prediction, residuals: np.ndarray | None) -> None:
         """Enters what a pass decodes, from its residuals in 1/16 step; None: the means alone."""
         decoded = prediction.mean if residuals is None else prediction.mean + prediction.filled(residuals)
-        tensor = self._hyper_latents if prediction.step.hyper else self._latents
-        prediction.step.put(tensor, decoded.clamp(-LATENT_LIMIT, LATENT_LIMIT))
+        decoded, step = decoded.clamp(-LATENT_LIMIT, LATENT_LIMIT), prediction.step
+        step.put(self._hyper_seen if step.hyper else self._seen, as_context(decoded, step.known_limit))
+        if not step.hyper:
+            step.put(self._latents, decoded)
 
     def decoded(self) -> Tensor:
         return self._latents[0, :, : self._size[0], : self._size[1]].to(torch.int16)
