@@ -55,8 +55,9 @@ DATA ?= $(wildcard ../shared/data)
 site: $(READY)
 	@$(BIN)/python -m fewbits.apps.site site $(DATA)
 
+# Files of tests side by side: two processes, as most tests start threads or processes of their own.
 test: lint
-	@$(BIN)/pytest --quiet
+	@$(BIN)/pytest --quiet --numprocesses 2 --dist loadfile
 
 test-slow: lint
 	@$(BIN)/pytest --quiet -m ""
