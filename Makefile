@@ -57,7 +57,7 @@ site: $(READY)
 
 # Files of tests side by side: two processes, as most tests start threads or processes of their own.
 test: lint
-	@$(BIN)/pytest --quiet --numprocesses 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 2 --dist loadfile
 
 test-slow: lint
 	@$(BIN)/pytest --quiet -m ""

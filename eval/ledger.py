@@ -3,11 +3,11 @@
 import hashlib
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
 from importlib import util
 from pathlib import Path
 from typing import Any, Self
 
+from fewbits.errors import InputError
 from fewbits.eval.environment import describe_environment
 
 ENDING = ".unfinished"  # behind the name of the file that all records are for
@@ -27,6 +27,9 @@ class Ledger:
         path: of the file; None to keep nothing.
         options: all that decides records beside the source and what they are named by.
 
+    Raises:
+        InputError: here and in `record`, where the file cannot be written.
+
     Attributes:
         kept: how many records the file has.
         taken: how many of them were given back.
@@ -35,23 +38,27 @@ class Ledger:
     def __init__(self, path: Path | None, options: Record | None = None) -> None:
         self.path, self.kept, self.taken = path, 0, 0
         self._records: dict[str, Record] = {}
-        self._closing = ExitStack()
         if path is not None:
             self._begin(path, json.dumps(_surroundings() | {"options": options}))
 
     def _begin(self, path: Path, first: str) -> None:
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         whole = _whole(lines[1:]) if lines[:1] == [first] else []
-        self._file = self._closing.enter_context(path.open("w", encoding="utf-8"))
-        self._write(first)
-        for line in whole:
-            key, self._records[key] = line
-            self._write(json.dumps(line))
+        try:
+            self._write("w", [first, *map(json.dumps, whole)])
+        except InputError:
+            path.unlink(missing_ok=True)
+            raise
+        self._records = dict(whole)
         self.kept = len(whole)
 
-    def _write(self, line: str) -> None:
-        self._file.write(line + "\n")
-        self._file.flush()
+    def _write(self, mode: str, lines: list[str]) -> None:
+        assert self.path is not None
+        try:
+            with self.path.open(mode, encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in lines)
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written: {error.strerror or error}.") from None
 
     def record(self, source: Path, named: Record, measure: Callable[[], Record]) -> Record:
         """The record of a source, `named` and what is measured: from the file, or else made and kept there.
@@ -67,13 +74,12 @@ class Ledger:
             self.taken += 1
         else:
             self._records[key] = named | measure()
-            self._write(json.dumps([key, self._records[key]]))
+            self._write("a", [json.dumps([key, self._records[key]])])
             self.kept += 1
         return self._records[key]
 
     def remove(self) -> None:
         """To be called when all records are where they belong."""
-        self._closing.close()
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
@@ -81,7 +87,6 @@ class Ledger:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._closing.close()
         if self.path is not None and not self.kept:
             self.path.unlink(missing_ok=True)
 

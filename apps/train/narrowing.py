@@ -58,7 +58,8 @@ class Moments:
             return weight, bias
         covariance = self.products - torch.outer(self.mean, self.mean)
         inner = covariance[kept][:, kept]
-        inner = inner + RIDGE * inner.diagonal().mean() * torch.eye(len(kept), dtype=inner.dtype)
+        ridge = (RIDGE * inner.diagonal().mean()).clamp(min=torch.finfo(inner.dtype).tiny)  # if no unit ever answers
+        inner = inner + ridge * torch.eye(len(kept), dtype=inner.dtype)
         narrow = torch.linalg.solve(inner, covariance[kept] @ weight.double().T).T
         return narrow.float(), (bias + weight.double() @ self.mean - narrow @ self.mean[kept]).float()
 
