@@ -27,6 +27,7 @@ from fewbits.codecs.audio.model import AudioModel, TransformModel
 from fewbits.codecs.audio.transforms import FrameConvolution
 from fewbits.codecs.audio.weights import load_weights
 from fewbits.codecs.levels import level_weights
+from fewbits.codecs.precision import mixed_precision
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class ScalarRun(Run):
         """See `Run.loss`."""
         config = self.config
         quality = (torch.rand(len(source)) * 110 - 5).clamp(0, 100)
-        with torch.autocast(source.device.type, torch.bfloat16):
+        with mixed_precision(source.device.type):
             decoded, bits = self.model(source, quality.to(self.device))
         kbps = bits / source.shape[1] * config.rate / 1000
         distortion = self.distortion(source, decoded.float(), config.rate)

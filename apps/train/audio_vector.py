@@ -20,6 +20,7 @@ from fewbits.codecs.audio.config import TransformConfig, VectorConfig
 from fewbits.codecs.audio.vector_model import VectorModel
 from fewbits.codecs.audio.weights import load_weights
 from fewbits.codecs.levels import level_weights
+from fewbits.codecs.precision import mixed_precision
 
 START_QUALITY = 40.0  # of the codec that rounds, about 2 kbit/s of speech
 COMMITMENT = 0.05  # weight of the distance of latents from their entries
@@ -71,7 +72,7 @@ class VectorRun(Run):
 
     def loss(self, source: Tensor) -> tuple[Tensor, dict[str, float]]:
         """See `Run.loss`."""
-        with torch.autocast(source.device.type, torch.bfloat16):
+        with mixed_precision(source.device.type):
             decoded, quantised = self.model.reconstruct(source, self.model.quantiser.random_stages(len(source)))
         distortion = self.distortion(source, decoded.float(), self.config.rate).mean()
         health = self.model.quantiser.health()

@@ -23,6 +23,7 @@ from fewbits.apps.train.checkpoints import latest, replaced, save_checkpoint
 from fewbits.apps.train.optimisation import MuonAndAdam, average_into
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.media import Image
+from fewbits.codecs.precision import mixed_precision
 from fewbits.errors import InputError
 from fewbits.eval.classifier import SIDE, Classifier, ClassifierConfig, load, middle_square, save
 
@@ -85,7 +86,7 @@ def loss_of(model: Classifier, photos: Tensor, labels: Tensor) -> Tensor:
     share = float(torch.distributions.Beta(0.4, 0.4).sample())
     others = torch.randperm(len(photos))
     mixed = torch.lerp(photos[others], photos, share).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(photos.device.type, torch.bfloat16):
+    with mixed_precision(photos.device.type):
         scores = model(mixed)
     own, other = (F.cross_entropy(scores.float(), target, label_smoothing=SMOOTHING)
                   for target in (labels, labels[others]))

@@ -38,11 +38,13 @@ from fewbits.codecs.image.hyperprior.config import HyperpriorConfig
 from fewbits.codecs.image.hyperprior.model import HyperpriorModel, lambda_of
 from fewbits.codecs.image.hyperprior.weights import load_weights
 from fewbits.codecs.media import Image
+from fewbits.codecs.precision import mixed_precision
 from fewbits.errors import InputError
 from fewbits.eval.metrics import METRICS
 
 VALIDATION_EVERY = 90  # every 90th photo of the folder is kept out of training
 SIZES = (1.0, 0.7, 0.5)  # of each photo
+TRAINING_SIZES = (*SIZES, 1.5)  # photos as people have them are softer than those that were made small for training
 MADE_SHARE = 0.02  # of the crops
 SAVE_EVERY = 600  # seconds between checkpoints, each validated and kept as a snapshot
 VALIDATION_QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 100.0)
@@ -65,8 +67,8 @@ class Schedule:
     minutes: float
     tune: str = "psnr"
     integer_share: float = 0.25  # last part of the budget, with the integer networks simulated
-    batch: int = 8  # of each rank
-    crop: int = 128  # pixels, a multiple of 64
+    batch: int = 4  # of each rank
+    crop: int = 192  # pixels, a multiple of 64
     adam_rate: float = 1e-3
     muon_rate: float = 1e-2
     warmup: int = 200  # steps
@@ -74,15 +76,13 @@ class Schedule:
 
 
 def schedule(minutes: float, tune: str, start: Path | None) -> Schedule:
-    """The usual one. What has been trained before is trained more gently; MS-SSIM needs larger crops."""
+    """The usual one. What has been trained before is trained more gently."""
     usual = Schedule(minutes, tune)
-    if start is not None:
-        usual = replace(usual, adam_rate=6e-4, muon_rate=6e-3)
-    return replace(usual, batch=4, crop=192) if tune == "msssim" else usual
+    return usual if start is None else replace(usual, adam_rate=6e-4, muon_rate=6e-3)
 
 
 def load_photos(folder: Path) -> tuple[list[Tensor], list[Tensor]]:
-    """Photos of a folder as uint8 (3, H, W) at all `SIZES`: those for training, and those for validation.
+    """Photos of a folder as uint8 (3, H, W): those for training, at `TRAINING_SIZES`, and for validation, at `SIZES`.
 
     The smaller copies have full colour resolution, which photos that come from 4:2:0 files lack.
 
@@ -92,11 +92,12 @@ def load_photos(folder: Path) -> tuple[list[Tensor], list[Tensor]]:
     training, validation = [], []
     for number, path in enumerate(sorted(p for p in folder.iterdir() if p.is_file())):
         photo = PillowImage.fromarray(Image.open(path).rgb())
-        for share in SIZES:
+        trained = number % VALIDATION_EVERY
+        for share in TRAINING_SIZES if trained else SIZES:
             size = round(photo.width * share), round(photo.height * share)
             reduced = photo if share == 1 else photo.resize(size, PillowImage.Resampling.LANCZOS)
             samples = torch.from_numpy(np.asarray(reduced).copy()).permute(2, 0, 1)
-            (training if number % VALIDATION_EVERY else validation).append(samples)
+            (training if trained else validation).append(samples)
     if not training:
         raise InputError(f"{folder} needs two photos at least, one for training and one for validation.")
     return training, validation
@@ -127,7 +128,7 @@ def made_crop(size: int, random_state: random.Random) -> Tensor:
 
 def loss_of(model: HyperpriorModel, images: Tensor, quality: Tensor, tune: str) -> tuple[Tensor, Tensor, Tensor]:
     """Weighted loss (scalar), bits per pixel (N,), MSE on the 0..255 scale (N,), or what counts as such."""
-    with torch.autocast(images.device.type, torch.bfloat16):
+    with mixed_precision(images.device.type):
         decoded, bits = model(images, quality)
     distortion = DISTORTIONS[tune](decoded.float(), images, quality)
     bpp = bits / (images.shape[2] * images.shape[3])

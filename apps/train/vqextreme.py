@@ -34,6 +34,7 @@ from fewbits.apps.train.vqextreme_start import begin, images_of
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.vqextreme.config import RATES, VqExtremeConfig
 from fewbits.codecs.image.vqextreme.model import VqExtremeModel
+from fewbits.codecs.precision import mixed_precision
 from fewbits.errors import InputError
 from fewbits.eval.metrics import METRICS
 
@@ -151,7 +152,7 @@ class Run:
     def update(self, images: Tensor, number: int, factor: float, adversary: bool,
                features: FeatureDistance | None) -> float:
         """One step on a batch at one of the rates, with all learning rates scaled; gives the distortion."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision("cpu"):
             decoded, meeting, bits_per_pixel = self.model(images, number)
         self._steer(number, bits_per_pixel)
         decoded = decoded.float()
@@ -160,7 +161,7 @@ class Run:
         cost = distortion(decoded, images, part, features)
         loss = cost + MEETING * meeting.mean()
         if adversary:
-            with torch.autocast("cpu", torch.bfloat16):
+            with mixed_precision("cpu"):
                 loss = loss - ADVERSARY * self.discriminator(decoded[part]).float().mean()
         for parameter in self.model.parameters():
             parameter.grad = None
@@ -181,7 +182,7 @@ class Run:
         self.model.slopes[number] *= math.exp(STEERING * max(min(excess, 1.0), -1.0))
 
     def _teach_discriminator(self, images: Tensor, decoded: Tensor) -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision("cpu"):
             real, made = self.discriminator(torch.cat([images, decoded])).float().chunk(2)
         self.against.zero_grad()
         (F.relu(1 - real).mean() + F.relu(1 + made).mean()).backward()

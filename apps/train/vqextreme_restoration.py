@@ -26,6 +26,7 @@ from fewbits.codecs.image.vqextreme.index_coder import CellIndices
 from fewbits.codecs.image.vqextreme.model import VqExtremeModel
 from fewbits.codecs.image.vqextreme.restoration import RestorationConfig, RestorationNetwork, known_entries, scores
 from fewbits.codecs.image.vqextreme.weights import load_weights, save_restoration
+from fewbits.codecs.precision import mixed_precision
 from fewbits.errors import InputError
 
 CODED_EVERY = 2  # every second photo, of all sizes together, is coded at each rate
@@ -71,7 +72,7 @@ def train(data: Path, weights: Path, out: Path, schedule: Schedule, seed: int = 
         factor = min((step + 1) / schedule.warmup, 1.0, 4 * (1 - elapsed / budget))
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate * factor
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision("cpu"):
             coarse, fine, _ = code_lengths(network, finished.model, windows, number, random_state)
         optimiser.zero_grad()
         (coarse + 4 * fine).backward()

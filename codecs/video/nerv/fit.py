@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from fewbits.codecs.precision import mixed_precision
 from fewbits.codecs.video.nerv.config import NervConfig
 from fewbits.codecs.video.nerv.decoder import Decoder, bare_decoder
 from fewbits.codecs.video.nerv.layout import layout_of
@@ -107,7 +108,7 @@ class Fit:
         """The error in some frames, and its gradient for all numbers (size,)."""
         row = row.clone().requires_grad_()
         source = self.frames[chosen].to(self.device).permute(0, 3, 1, 2) / 255.0
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+        with mixed_precision(torch.device(self.device).type):
             made = functional_call(decoder, self.layout.tensors(row), (chosen.to(self.device).float(),))
         error = (made - source).square().mean()
         (gradient,) = torch.autograd.grad(error, row)
