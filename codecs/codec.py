@@ -135,8 +135,9 @@ class Codec(ABC, Generic[MediaT]):
     def for_weights(self, identity: bytes) -> Self:
         """The instance to decode a file with. Raises `WeightsError` if the weights are not installed."""
         if identity != self.weights_id:
-            raise WeightsError(f"The file was made with weights {identity.hex()} of {self.name}; installed are "
-                               f"{self.weights_id.hex()}: install the release of fewbits that made it, or a later one.")
+            made_with, installed = (f"weights {x.hex()}" if x else "no weights" for x in (identity, self.weights_id))
+            raise WeightsError(f"The file was made with {made_with} of {self.name}; installed are {installed}: "
+                               "install the release of fewbits that made it, or a later one.")
         return self
 
     @abstractmethod

@@ -17,7 +17,7 @@ from fewbits.codecs.image.circuit.levels import decode_levels, encode_levels, le
 from fewbits.codecs.image.circuit.palette import decode_palette, encode_palette, palette_of
 from fewbits.codecs.image.circuit.tile import TileShape, decode_tile, encode_tile
 from fewbits.codecs.media import Image
-from fewbits.errors import DamagedError, FewbitsError, InputError, StreamError
+from fewbits.errors import DamagedError, FewbitsError, InputError, StreamError, WeightsError
 from fewbits.eval.anchors import ANCHORS
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +115,11 @@ def test_files_do_not_depend_on_threads(photo, monkeypatch):
         monkeypatch.setattr(planes, "THREADS", count)
         data.append(coded(part, 4).data)
     assert data[0] == data[1] == data[2]
+
+
+def test_a_file_with_weights_is_refused_in_a_sentence():
+    with pytest.raises(WeightsError, match="weights 0001020304050607 of circuit; installed are no weights:"):
+        registry.create("circuit").for_weights(bytes(range(8)))
 
 
 def test_the_header_allows_the_sets_of_experts_that_there_are():
