@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from fewbits.apps.fuzz import bench
+from fewbits.apps.fuzz import bench, worker
 from fewbits.codecs import registry
 from fewbits.errors import FewbitsError
 
@@ -26,9 +26,11 @@ def main() -> int:
     seeds = bench.seeds_in(options.seeds)
     chosen = options.codec or list(seeds)
     failed = False
+    for name in seeds:
+        registry.create(name)  # what it imports, processes need not, nor cases that are made to be its own
+    worker.compile_kernels(seeds[chosen[0]].all)
     print(bench.HEAD)
     for name in chosen:
-        registry.create(name)  # what it imports, its processes need not
         tally = bench.fuzz(seeds[name], 60 * options.minutes / len(chosen), options.first)
         for sign, (count, _) in tally.failures.items():
             print(f"{name}: {sign}, {count} times", file=sys.stderr)

@@ -38,6 +38,13 @@ class Outcome:
     failure: str = ""
 
 
+def compile_kernels(files: Sequence[bytes]) -> None:
+    """Decodes files in a process, so that kernels are compiled, and kept on disk, before cases are timed."""
+    process = _PROCESSES.Process(target=_decode, args=(files,))
+    process.start()
+    process.join()
+
+
 def outcome_of(case: Case, seeds: Seeds, deep: bool) -> Outcome:
     """Runs a case in this process.
 
@@ -91,13 +98,18 @@ def _receive(connection: Connection, process: multiprocessing.process.BaseProces
         return Outcome("Crash", True, f"exit code {process.exitcode}")
 
 
+def _decode(files: Sequence[bytes]) -> None:
+    for data in files:
+        decode(data, True, samples_in(data))
+
+
 def _run(connection: Connection, cases: Sequence[Case], seeds: Seeds, deep: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.disable()  # a crash is an outcome, told by the other side
     for data in seeds.own:
         parse(data, True)
-        if deep:
-            decode(data, True, samples_in(data))
+    if deep:
+        _decode(seeds.own)
     connection.send(Outcome(VALUE))
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MEMORY
