@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from fewbits.apps.train.checkpoints import latest, save_checkpoint
-from fewbits.apps.train.optimisation import MuonAndAdam, average_into
+from fewbits.apps.train.optimisation import Muon, MuonAndAdam, average_into
 from fewbits.apps.train.ranks import agree, alike, by_first, diverge, of_first, rank
 from fewbits.apps.train.sound_losses import SpectralDistance, intelligibility_distance, loudness_distance
 from fewbits.apps.train.sounds import Clips, random_batch
@@ -91,8 +91,8 @@ def optimisers_of(model: TransformModel, schedule: Schedule) -> MuonAndAdam:
     named = list(model.named_parameters())
     rest = [p for name, p in named if not is_matrix(name, p)]
     # three rounds of its iteration instead of five: on a CPU they take a good part of a step
-    return MuonAndAdam([p for name, p in named if is_matrix(name, p)], {"lr": schedule.muon_rate, "ns_steps": 3},
-                       [{"params": rest, "lr": schedule.adam_rate}], (0.8, 0.99))
+    muon = Muon([p for name, p in named if is_matrix(name, p)], schedule.muon_rate, iterations=3, like_adam=False)
+    return MuonAndAdam(muon, torch.optim.Adam(rest, schedule.adam_rate, betas=(0.8, 0.99)))
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from fewbits.apps.train.augmentation import augmented
 from fewbits.apps.train.checkpoints import latest, replaced, save_checkpoint
-from fewbits.apps.train.optimisation import MuonAndAdam, average_into
+from fewbits.apps.train.optimisation import Muon, MuonAndAdam, average_into
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.media import Image
 from fewbits.codecs.precision import mixed_precision
@@ -108,8 +108,8 @@ def optimisers_of(model: Classifier, schedule: Schedule) -> MuonAndAdam:
     """Muon for convolutions, Adam for the rest."""
     kernels = [p for p in model.parameters() if p.ndim == 4]
     others = [p for p in model.parameters() if p.ndim < 4]
-    return MuonAndAdam(kernels, {"lr": schedule.muon_rate, "adjust_lr_fn": "match_rms_adamw"},
-                       [{"params": others, "lr": schedule.adam_rate}], (0.9, 0.98))
+    return MuonAndAdam(Muon(kernels, schedule.muon_rate),
+                       torch.optim.Adam(others, schedule.adam_rate, betas=(0.9, 0.98)))
 
 
 def train(data: Path, out: Path, schedule: Schedule, config: ClassifierConfig, seed: int = 0,

@@ -1,39 +1,61 @@
 """What recipes have in common: two optimisers as one, averaged weights, and the stage with integer networks."""
 
+import math
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fewbits.codecs.orthogonal import orthogonal
+from fewbits.codecs.precision import mixed_precision
 from fewbits.codecs.quantisation import QuantisableLayer
+
+MOMENTUM = 0.95  # of Muon
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon (K. Jordan et al., 2024) for matrices and convolutions, which it takes as matrices (outputs, all else).
+
+    `torch.optim.Muon` takes matrices alone, and always computes in bfloat16, which is several times slower where a
+    processor only emulates it.
+
+    Args:
+        like_adam: whether steps are as long as those of Adam at the same rate (J. Liu et al., "Muon is Scalable for LLM
+            Training", 2025); else their length depends on the shape as in the original.
+    """
+
+    def __init__(self, matrices: Iterable[nn.Parameter], lr: float, iterations: int = 5,
+                 like_adam: bool = True) -> None:
+        super().__init__(matrices, {"lr": lr})
+        self.iterations, self.like_adam = iterations, like_adam
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """One update by the gradients there are."""
+        for group in self.param_groups:
+            for matrix in (p for p in group["params"] if p.grad is not None):
+                momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
+                momentum.lerp_(matrix.grad, 1 - MOMENTUM)
+                ahead = torch.lerp(matrix.grad, momentum, MOMENTUM).flatten(1)
+                with mixed_precision(matrix.device.type):
+                    direction = orthogonal(ahead, self.iterations)
+                matrix.sub_(group["lr"] * self._length(*ahead.shape) * direction.reshape(matrix.shape))
+
+    def _length(self, rows: int, columns: int) -> float:
+        return 0.2 * math.sqrt(max(rows, columns)) if self.like_adam else math.sqrt(max(1.0, rows / columns))
 
 
 class MuonAndAdam:
-    """Muon (K. Jordan et al., 2024; `torch.optim.Muon`) for matrices and 1x1 convolutions, Adam for the rest.
+    """Two optimisers as one: Muon for matrices and 1x1 convolutions, Adam for the rest."""
 
-    Args:
-        matrices: what Muon trains.
-        muon: its options, `lr` among them.
-        groups: what Adam trains, as `torch.optim.Adam` takes it, each group with its `lr`.
-        betas: of Adam.
-    """
-
-    def __init__(self, matrices: list[nn.Parameter], muon: dict[str, Any], groups: Iterable[dict[str, Any]],
-                 betas: tuple[float, float]) -> None:
-        # Muon takes matrices only: views of the parameters' memory, with the gradients handed over in `step`
-        self.matrices = matrices
-        self.views = [p.data.view(p.shape[0], -1) for p in matrices]
-        self.muon = torch.optim.Muon(self.views, weight_decay=0, **muon)
-        self.adam = torch.optim.Adam(groups, betas=betas)
-        for optimiser in (self.muon, self.adam):
+    def __init__(self, muon: Muon, adam: torch.optim.Adam) -> None:
+        self.muon, self.adam = muon, adam
+        for optimiser in (muon, adam):
             for group in optimiser.param_groups:
                 group["full_rate"] = group["lr"]
 
     def step(self, factor: float) -> None:
         """One update with every learning rate scaled by `factor`."""
-        for view, parameter in zip(self.views, self.matrices, strict=True):
-            view.grad = _as_matrix(parameter.grad)
         for optimiser in (self.muon, self.adam):
             for group in optimiser.param_groups:
                 group["lr"] = group["full_rate"] * factor
@@ -45,10 +67,6 @@ class MuonAndAdam:
     def load_state_dict(self, state: dict) -> None:
         self.muon.load_state_dict(state["muon"])
         self.adam.load_state_dict(state["adam"])
-
-
-def _as_matrix(gradient: Tensor | None) -> Tensor | None:
-    return None if gradient is None else gradient.view(gradient.shape[0], -1)
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from fewbits.apps.train.checkpoints import latest, save_checkpoint
 from fewbits.apps.train.hyperprior import Schedule as Crops
 from fewbits.apps.train.hyperprior import cut, load_photos, random_batch
-from fewbits.apps.train.optimisation import MuonAndAdam, average_into
+from fewbits.apps.train.optimisation import Muon, MuonAndAdam, average_into
 from fewbits.apps.train.ranks import agree, alike, by_first, diverge, of_first, rank
 from fewbits.apps.train.vqextreme_start import begin, images_of
 from fewbits.codecs.codec import Progress, no_progress
@@ -95,8 +95,8 @@ def optimisers_of(model: VqExtremeModel, schedule: Schedule) -> MuonAndAdam:
             begun = name.endswith(("kernel", "linear.weight", "widen.weight"))
             groups["transforms" if begun else "rest"].append(parameter)
     rates = {"transforms": 0.3, "entries": 3.0, "rest": 1.0}
-    return MuonAndAdam(matrices, {"lr": schedule.muon_rate, "adjust_lr_fn": "match_rms_adamw"},
-                       [{"params": p, "lr": schedule.adam_rate * rates[k]} for k, p in groups.items()], (0.9, 0.98))
+    rest = [{"params": p, "lr": schedule.adam_rate * rates[k]} for k, p in groups.items()]
+    return MuonAndAdam(Muon(matrices, schedule.muon_rate), torch.optim.Adam(rest, betas=(0.9, 0.98)))
 
 
 @torch.no_grad()

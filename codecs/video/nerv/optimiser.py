@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from fewbits.codecs.orthogonal import orthogonal
 from fewbits.codecs.video.nerv.layout import EMBEDDING, Layout, Part
 
 ADAM_RATE, MUON_RATE = 5e-3, 4e-3
@@ -39,7 +40,7 @@ class RowOptimiser:
         self.row.sub_(mean / size * self.rates * factor)
         for place, shape in self.matrices:
             ahead = torch.lerp(gradient[place], self.mean[place], MOMENTUM).view(shape)
-            self.row[place] -= MUON_RATE * factor * _muon_size(shape) * _orthogonal(ahead).reshape(-1)
+            self.row[place] -= MUON_RATE * factor * _muon_size(shape) * orthogonal(ahead, ITERATIONS).reshape(-1)
 
 
 def _is_matrix(part: Part) -> bool:
@@ -58,13 +59,3 @@ def _muon_size(shape: tuple[int, ...]) -> float:
     rows, columns = shape
     return math.sqrt(max(rows, columns) * max(1.0, rows / columns))
 
-
-def _orthogonal(matrix: Tensor) -> Tensor:
-    """About the nearest matrix with orthonormal rows or columns, by Newton-Schulz iteration."""
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-12)
-    for _ in range(ITERATIONS):
-        square = x @ x.T
-        x = 3.4445 * x + (2.0315 * square @ square - 4.775 * square) @ x
-    return x.T if tall else x
