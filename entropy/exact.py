@@ -142,4 +142,4 @@ class ExactLayer:
             sums = F.conv_transpose2d(x, weight, bias, self.stride, self.padding)
         else:
             sums = F.conv2d(x, weight, bias, self.stride, self.padding, groups=self.groups)
-        return torch.floor(sums.mul_(scale)).clamp_(self.low, self.high)
+        return sums.mul_(scale).floor_().clamp_(self.low, self.high)

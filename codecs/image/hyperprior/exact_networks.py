@@ -56,6 +56,7 @@ class ExactPass:
     def __call__(self, known: Tensor, features: Tensor | None, levels: Tensor) -> tuple[Tensor, Tensor]:
         """Means in 1/16 step and indices of scales, integers in float32; arguments as `PassNetwork.forward`."""
         context = joined_context(self.step, self.spatial(self.step.neighbourhoods(known)), features, levels)
+        context = context.to(self.hidden[0].carrier)  # once for all layers that see it
         x = context
         for layer in self.hidden:
             x = layer(x)
