@@ -114,7 +114,9 @@ def test_threads_at_once(codec: str, alone: Callable, weights_for: Callable[[str
 
 @pytest.mark.slow  # each process imports torch and loads all weights
 @pytest.mark.parametrize("films", [False, True])
-def test_processes_at_once(films: bool, alone: Callable, weights_for: Callable[[str], Path | None]) -> None:
+def test_processes_at_once(films: bool, alone: Callable, weights_for: Callable[[str], Path | None],
+                           root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(root)  # where processes find this file again
     codecs = [str(entry["name"]) for entry in registry.describe() if (entry["kind"] == "video") == films]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         made = [[pool.submit(there_and_back, codec, number, weights_for(codec)) for number in range(AT_ONCE)]
