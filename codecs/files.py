@@ -386,9 +386,7 @@ def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, level
     box = container.read(data, registry.settings_of_number)
     shape = kinds.shape_of(box.header)
     kinds.check_limits(box.header.kind, shape, max_pixels, max_samples)
-    entry = registry.entry_of_number(box.header.codec)
-    if box.header.kind != entry.kind:
-        raise DamagedError(f"The file says {box.header.kind}, but its codec {entry.name} is for {entry.kind}.")
+    entry = _entry(box.header)
     if levels is not None:
         check_levels(entry, levels)
     parts = _progressive_parts(box, shape, entry)
@@ -412,6 +410,14 @@ def parse(data: bytes, *, device: str = "cpu", allow_damage: bool = False, level
     shown, lost = shown_and_lost([part[:levels] for part in parts], damaged)
     return Parsed(codec, Stream(box.header.settings, sections[first:]), shape, extras, sound, damaged, len(sections),
                   shown, lost)
+
+
+def _entry(header: container.Header) -> registry.Entry:
+    """The codec of a file. Raises `StreamError` if there is none, or none for such media."""
+    entry = registry.entry_of_number(header.codec)
+    if header.kind != entry.kind:
+        raise DamagedError(f"The file says {header.kind}, but its codec {entry.name} is for {entry.kind}.")
+    return entry
 
 
 def _first_section(shape: dict[str, int]) -> int:
@@ -462,7 +468,7 @@ def _sound(section: bytes | None) -> SoundTrack | None:
 def info(data: bytes) -> dict[str, object]:
     """What the header and the sections say, without decoding. Raises `StreamError`."""
     box = container.read(data, registry.settings_of_number)
-    entry = registry.entry_of_number(box.header.codec)
+    entry = _entry(box.header)
     kind, shape = box.header.kind, kinds.shape_of(box.header)
     levels = [sum(box.sections[i].length for i in level)
               for level in zip(*_progressive_parts(box, shape, entry), strict=True)]

@@ -138,8 +138,10 @@ def test_limits_are_checked_before_memory_is_taken(sound: Audio) -> None:
 def test_a_sound_under_a_codec_of_pictures_is_damaged() -> None:
     entry = registry.entry("hyperprior")
     header = container.Header(entry.number, "audio", b"", {"rate": 8000, "channels": 1, "count": 5}, {"quality": 7})
-    with pytest.raises(DamagedError, match="says audio, but its codec hyperprior is for image"):
-        files.decode(container.write(header, entry.settings, [b"section"]))
+    data = container.write(header, entry.settings, [b"section"] * entry.levels)
+    for look in (files.info, files.decode):
+        with pytest.raises(DamagedError, match="says audio, but its codec hyperprior is for image"):
+            look(data)
 
 
 def test_the_short_calls_take_sounds(sound: Audio, tmp_path: Path) -> None:
