@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+# Modules are compiled once, whatever the environment says: those of torch take each process five seconds.
+unexport PYTHONDONTWRITEBYTECODE
 FOLDERS := apps codecs entropy eval kernels
 SURFACE := -m fewbits.errors -m fewbits.version -m fewbits.codecs.codec -m fewbits.codecs.media \
 	-m fewbits.codecs.progressive -m fewbits.codecs.registry -m fewbits.codecs.files -m fewbits.codecs.image_set -m fewbits.codecs.sound \
