@@ -58,10 +58,12 @@ def smooth_png(smooth_picture: np.ndarray, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Callable[..., str]:
-    """Runs a program in another process, in other surroundings and with a cache of its own, so that numba compiles for
-    them. `elsewhere(program, *arguments, NAME="value")` gives what it prints."""
+    """Runs a program in another process and in other surroundings, with a cache of its own where numba shall compile
+    for them. `elsewhere(program, *arguments, NAME="value")` gives what it prints."""
     def run(program: str, *arguments: Path, **surroundings: str) -> str:
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path)} | surroundings
+        compiles = any(name.startswith("NUMBA_") for name in surroundings)
+        cache = {"NUMBA_CACHE_DIR": str(tmp_path)} if compiles else {}
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} | cache | surroundings
         done = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], env=environment,
                               capture_output=True, text=True, check=True, cwd=tmp_path)
         return done.stdout.strip()

@@ -18,10 +18,9 @@ TINY = recipe.Budget(crops=4, side=64, batch=2, kind_batch=2, beginnings=2, tria
                      alone=2, rounds=1, short=2, kind=2, further=2)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    photos = tmp_path / "photos"
-    photos.mkdir()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    photos = tmp_path_factory.mktemp("photos")
     generator = np.random.default_rng(0)
     for number in range(4):
         rough = generator.integers(0, 256, (9, 11, 3), dtype=np.uint8)
@@ -29,24 +28,29 @@ def folder(tmp_path):
     return photos
 
 
-def test_a_run_gives_starts_and_goes_on_where_it_stopped(folder, tmp_path):
-    run, weights = tmp_path / "run", tmp_path / "run" / "overfit.safetensors"
-    reports = []
-    recipe.train(folder, run, weights, TINY, report=reports.append)
+@pytest.fixture(scope="module")
+def trained(folder, tmp_path_factory):
+    """The folder of a run that has ended, and what it reported."""
+    run, reports = tmp_path_factory.mktemp("run"), []
+    recipe.train(folder, run, run / "overfit.safetensors", TINY, report=reports.append)
+    return run, reports
+
+
+def test_a_run_gives_starts_and_goes_on_where_it_stopped(folder, trained):
+    run, reports = trained
+    weights = run / "overfit.safetensors"
     starts = load_starts(weights)
     counts = [starts.count(number) for number in range(len(SIZES))]
     assert counts == [len(recipe.TRADES) * kinds for kinds in recipe.KINDS]
     assert [start.trade for start in starts.by_size[2]] == sorted(recipe.TRADES)
     assert all("bits a pixel" in line for line in reports[:-1])
-    reports.clear()
-    recipe.train(folder, run, weights, TINY, report=reports.append)
-    assert len(reports) == 1  # nothing was left to train
+    again = []
+    recipe.train(folder, run, weights, TINY, report=again.append)
+    assert len(again) == 1  # nothing was left to train
 
 
-def test_files_can_be_made_with_the_starts_of_a_run(folder, tmp_path, monkeypatch):
-    weights = tmp_path / "overfit.safetensors"
-    recipe.train(folder, tmp_path / "run", weights, TINY, report=lambda line: None)
-    codec = OverfitCodec(weights=weights)
+def test_files_can_be_made_with_the_starts_of_a_run(folder, trained, monkeypatch):
+    codec = OverfitCodec(weights=trained[0] / "overfit.safetensors")
     monkeypatch.setattr(files.registry, "create", lambda name, device, weights=None: codec)
     picture = Image.open(folder / "a_1.png")
     decoded = files.decode(files.encode(picture, "overfit", Target(quality=50, effort=1)).data).media

@@ -32,7 +32,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lambda count: monkeypatch.setattr(latent_search, "STEPS", count)
 
 
-@pytest.mark.parametrize("quality", [10.0, 50.0])
+@pytest.mark.parametrize("quality", [10.0, pytest.param(50.0, marks=pytest.mark.slow)])
 def test_a_search_finds_latents_that_cost_less(photo, quality):
     pixels = photo[:96, :128]
     searched, given = (encoded(pixels, quality, effort) for effort in (7, 6))

@@ -53,7 +53,7 @@ def test_any_layout_comes_back(smooth, channels):
                                                       for colour in ((250, 250, 250), (200, 30, 90)))])
 def test_one_colour_takes_less_than_a_hundred_bytes(colour):
     pixels = np.full((256, 384, 3), colour, np.uint8)
-    encoded, decoded = coded(pixels, 2, quality=50)
+    encoded, decoded = coded(pixels, quality=50)
     assert len(encoded.data) < 100
     assert psnr(decoded.rgb(), pixels) > 30
 
@@ -107,8 +107,6 @@ def test_aims_are_met(photo):
     assert 32.0 <= psnr(decoded.rgb(), part) <= 32.4 or encoded.notices
     encoded, _ = coded(part, 2, size=2500)
     assert len(encoded.data) <= 2500 and (len(encoded.data) > 2250 or encoded.notices)
-    encoded, _ = coded(part, 2, bits_per_pixel=0.5)
-    assert len(encoded.data) <= 0.5 * part.shape[0] * part.shape[1] / 8
 
 
 def test_a_size_that_is_too_small_is_said(smooth):
@@ -162,13 +160,11 @@ def test_decoding_needs_no_torch(smooth, tmp_path):
     assert subprocess.run([sys.executable, "-c", program], env=environment, timeout=120).returncode == 0
 
 
-def test_a_golden_file_decodes_alike_on_a_processor_without_vectors(tmp_path):
+def test_a_golden_file_decodes_alike_on_a_processor_without_vectors(elsewhere, tmp_path):
     path = next(GOLDEN.glob("overfit-*.fwb"))
     program = ("import pathlib, sys; from fewbits.codecs import files; "
-               f"files.decode(pathlib.Path({str(path)!r}).read_bytes()).media.save({str(tmp_path / 'a.png')!r})")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "",
-                                "NUMBA_CACHE_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", program], env=environment, timeout=300, check=True)
+               "files.decode(pathlib.Path(sys.argv[1]).read_bytes()).media.save(sys.argv[2])")
+    elsewhere(program, path, tmp_path / "a.png", NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
     assert np.array_equal(Image.open(tmp_path / "a.png").pixels, Image.open(path.with_suffix(".png")).pixels)
 
 
