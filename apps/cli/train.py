@@ -118,12 +118,18 @@ def vqextreme(
     finite_scalar: Annotated[
         bool, typer.Option("--finite-scalar", help="Levels of single numbers in place of codebooks, to compare them.")
     ] = False,
+    synthesis_of: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False,
+                     help="Finished weights of which the synthesis alone is trained on: files stay as large, and what "
+                          "guesses lost cells, beside FILE, is taken over."),
+    ] = None,
 ) -> None:
     """Train the image codec `vqextreme`. A run that was interrupted goes on from its last checkpoint."""
     try:
         from fewbits.apps.train import vqextreme as recipe
         from fewbits.apps.train.ranks import joined, rank
-        from fewbits.apps.train.vqextreme_export import export
+        from fewbits.apps.train.vqextreme_export import export, export_synthesis
         from fewbits.codecs.image.vqextreme.config import VqExtremeConfig
         from fewbits.eval.classifier import feature_distances, load
     except ModuleNotFoundError as error:
@@ -131,11 +137,17 @@ def vqextreme(
 
     judge = load(classifier)
     with joined("cpu"), progress_bar() as progress:
-        recipe.train(data, output, recipe.Schedule(minutes), VqExtremeConfig(finite_scalar=finite_scalar),
-                     features=lambda original, decoded: feature_distances(judge, original, decoded), progress=progress)
+        recipe.train(data, output, recipe.schedule(minutes, synthesis_of is not None),
+                     VqExtremeConfig(finite_scalar=finite_scalar),
+                     features=lambda original, decoded: feature_distances(judge, original, decoded),
+                     synthesis_of=synthesis_of, progress=progress)
         if rank():
             return
     weights = output / "vqextreme.safetensors"
+    if synthesis_of:
+        export_synthesis(output, data, synthesis_of, weights)
+        print(f"To use the weights, copy {weights}, its model card and the network beside it to codecs/image/weights/.")
+        return
     export(output, data, weights)
     print(f"To use the weights, copy {weights} and its model card to codecs/image/weights/, and train what guesses "
           "lost cells: `fewbits train vqextreme-restoration`.")

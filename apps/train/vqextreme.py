@@ -8,6 +8,9 @@ Translation with Conditional Adversarial Networks", CVPR 2017), with the hinge l
 texture at the cost of all three.
 
 Weights are averaged; the average is what is validated and exported.
+
+The synthesis of finished weights can be trained further, alone: all that files are made with stays as it is, and with
+it their size and the network that guesses lost cells.
 """
 
 import copy
@@ -34,13 +37,14 @@ from fewbits.apps.train.vqextreme_start import begin, images_of
 from fewbits.codecs.codec import Progress, no_progress
 from fewbits.codecs.image.vqextreme.config import RATES, VqExtremeConfig
 from fewbits.codecs.image.vqextreme.model import VqExtremeModel
+from fewbits.codecs.image.vqextreme.weights import load_weights
 from fewbits.codecs.precision import mixed_precision
 from fewbits.errors import InputError
 from fewbits.eval.metrics import METRICS
 
 USUAL = VqExtremeConfig()
 SAVE_EVERY = 600  # seconds between checkpoints, each validated and kept as a snapshot
-STRUCTURE, SAMPLES, FEATURES, MEETING = 4.0, 30.0, 1.0, 0.001  # what each part of the loss weighs
+SAMPLES, FEATURES, MEETING = 30.0, 1.0, 0.001  # what each part of the loss weighs; of structure, see `Schedule`
 ADVERSARY = 0.02
 STEERING = 0.05  # of the logarithm of a rate's excess, that what a bit is worth follows at each step
 PART = 128  # pixels on a side of what classifier and discriminator see of each crop
@@ -60,7 +64,16 @@ class Schedule:
     muon_rate: float = 6e-3
     warmup: int = 100  # steps
     averaging: float = 0.999
+    structure: float = 4.0  # what 1 - MS-SSIM weighs in the loss
     adversary_from: float = 0.6  # of the time
+
+
+def schedule(minutes: float, synthesis_alone: bool = False) -> Schedule:
+    """For a new model, or for the synthesis of a finished one: at half the rates, towards structure, which the
+    adversary is not for."""
+    if synthesis_alone:
+        return Schedule(minutes, adam_rate=3e-4, muon_rate=3e-3, averaging=0.998, structure=30.0, adversary_from=1.0)
+    return Schedule(minutes)
 
 
 class PatchDiscriminator(nn.Sequential):
@@ -74,12 +87,18 @@ class PatchDiscriminator(nn.Sequential):
         super().__init__(*layers, nn.Conv2d(widths[-1], 1, 3, 1, 1))
 
 
-def distortion(decoded: Tensor, images: Tensor, part: tuple[slice, ...], features: FeatureDistance | None) -> Tensor:
-    """What a decoded batch costs, without the adversary: scalar. `part`: what the classifier sees of it."""
-    structure = 1 - pytorch_msssim.ms_ssim(decoded, images, data_range=1.0, size_average=True)
+def distortion(decoded: Tensor, images: Tensor, part: tuple[slice, ...], features: FeatureDistance | None,
+               structure: float) -> Tensor:
+    """What a decoded batch costs, without the adversary: scalar.
+
+    Args:
+        part: what the classifier sees of it.
+        structure: what 1 - MS-SSIM weighs.
+    """
+    similarity = pytorch_msssim.ms_ssim(decoded, images, data_range=1.0, size_average=True)
     samples = F.mse_loss(decoded, images)
     seen = features(images[part], decoded[part]).mean() if features else 0.0
-    return STRUCTURE * structure + SAMPLES * samples + FEATURES * seen
+    return structure * (1 - similarity) + SAMPLES * samples + FEATURES * seen
 
 
 def optimisers_of(model: VqExtremeModel, schedule: Schedule) -> MuonAndAdam:
@@ -117,14 +136,25 @@ def validate(model: VqExtremeModel, photos: list[Tensor], metrics: tuple[str, ..
     return results
 
 
+def begun(config: VqExtremeConfig, photos: list[Tensor]) -> VqExtremeModel:
+    """A new model, with what photos tell before any training."""
+    model = VqExtremeModel(config).to(memory_format=torch.channels_last)
+    begin(model, photos[::4])
+    return model
+
+
+def with_free_synthesis(weights: Path) -> VqExtremeModel:
+    """A finished model, in evaluation mode, in which what entries cost is fixed; only its synthesis has gradients."""
+    model = load_weights(weights, "cpu").model
+    model.synthesis.requires_grad_(True)
+    return model
+
+
 class Run:
     """A training under way: model, discriminator, their optimisers and averages, all of which a checkpoint keeps."""
 
-    def __init__(self, config: VqExtremeConfig, photos: list[Tensor], schedule: Schedule, seed: int) -> None:
-        torch.manual_seed(seed)
-        self.schedule, self.random = schedule, random.Random(seed)
-        self.model = VqExtremeModel(config).to(memory_format=torch.channels_last)
-        begin(self.model, photos[::4])
+    def __init__(self, model: VqExtremeModel, schedule: Schedule, seed: int) -> None:
+        self.schedule, self.random, self.model = schedule, random.Random(seed), model
         alike(self.model)
         self.averaged = copy.deepcopy(self.model)
         self.optimisers = optimisers_of(self.model, schedule)
@@ -154,11 +184,12 @@ class Run:
         """One step on a batch at one of the rates, with all learning rates scaled; gives the distortion."""
         with mixed_precision("cpu"):
             decoded, meeting, bits_per_pixel = self.model(images, number)
-        self._steer(number, bits_per_pixel)
+        if self.model.training:
+            self._steer(number, bits_per_pixel)
         decoded = decoded.float()
         places = [slice(o, o + PART) for o in self.random.choices(range(images.shape[2] - PART + 1), k=2)]
         part = (slice(None), slice(None), *places)
-        cost = distortion(decoded, images, part, features)
+        cost = distortion(decoded, images, part, features, self.schedule.structure)
         loss = cost + MEETING * meeting.mean()
         if adversary:
             with mixed_precision("cpu"):
@@ -194,15 +225,17 @@ VALIDATED = ("psnr", "ms_ssim", "gmsd")
 
 
 def train(data: Path, out: Path, schedule: Schedule, config: VqExtremeConfig = USUAL, seed: int = 0,
-          features: FeatureDistance | None = None, report: Callable[[str], None] = print,
-          progress: Progress = no_progress) -> None:
+          features: FeatureDistance | None = None, synthesis_of: Path | None = None,
+          report: Callable[[str], None] = print, progress: Progress = no_progress) -> None:
     """Trains until the budget is used up; an interrupted run goes on from its last checkpoint in `out`.
 
     Args:
         features: how far apart two batches look, the first of photos; None to do without.
+        synthesis_of: finished weights of which the synthesis alone is trained on, whatever `config`.
 
     Raises:
         InputError: if the photos are too few or too small.
+        WeightsError: if the finished weights cannot be read.
     """
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
@@ -212,7 +245,9 @@ def train(data: Path, out: Path, schedule: Schedule, config: VqExtremeConfig = U
     validation = [photo for photo in validation if min(photo.shape[1:]) >= schedule.crop]
     if not training or not validation:
         raise InputError(f"Too few photos in {data} have {schedule.crop} x {schedule.crop} pixels or more.")
-    run = Run(config, training, schedule, seed)
+    torch.manual_seed(seed)
+    model = with_free_synthesis(synthesis_of) if synthesis_of else begun(config, training)
+    run = Run(model, schedule, seed)
     if state := of_first(latest(checkpoint)):
         run.restore(state)
         report(f"going on from step {run.step}, {run.elapsed / 60:.1f} minutes")

@@ -13,10 +13,18 @@ from fewbits.apps.train.hyperprior import SIZES, VALIDATION_EVERY, load_photos
 from fewbits.apps.train.vqextreme import VALIDATED, validate
 from fewbits.apps.train.vqextreme_start import clustered, images_of
 from fewbits.codecs.image.hyperprior.model import EVERY_SIDE
+from fewbits.codecs.image.vqextreme.codec import RESTORATION
 from fewbits.codecs.image.vqextreme.config import CELL, RATES, STAGES, VqExtremeConfig
 from fewbits.codecs.image.vqextreme.index_coder import NEAR, CellIndices, RateTables, StageTables
 from fewbits.codecs.image.vqextreme.model import VqExtremeModel, rate_weights
-from fewbits.codecs.image.vqextreme.weights import Weights, save_weights
+from fewbits.codecs.image.vqextreme.weights import (
+    Weights,
+    load_restoration,
+    load_weights,
+    save_restoration,
+    save_weights,
+)
+from fewbits.codecs.weights import identity_of
 from fewbits.entropy.tables import SymbolTables, quantised
 
 GROUPS = 12  # of similar coarse entries
@@ -49,10 +57,32 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
     with replaced(weights) as temporary:
         save_weights(temporary, model, tables, {"date": f"{date.today()}", "steps": str(state["step"])})
     report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
-    large = [photo for photo in validation if min(photo.shape[1:]) > 160]  # as MS-SSIM needs
-    text = _card(weights.stem, state, len(training) // len(SIZES), validate(model, large, VALIDATED))
-    with replaced(weights.with_suffix(".md")) as card:
-        card.write_text(text)
+    _write_card(weights, state, training, validation, model,
+                "principal components of the lapped transform, and clusters of them")
+
+
+def export_synthesis(run: Path, data: Path, start: Path, weights: Path, report: Callable[[str], None] = print) -> None:
+    """Turns a run that trained the synthesis of `start` into a weights file, and takes over the network that guesses
+    lost cells, which lies beside `start` and will lie beside `weights`.
+
+    Args:
+        run, data, weights: as of `export`.
+
+    Raises:
+        WeightsError: if a file cannot be read, or they do not belong together.
+    """
+    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=False)
+    finished = load_weights(start, "cpu")
+    guessing = load_restoration(start.with_name(RESTORATION.name), finished)
+    finished.model.load_state_dict(state["averaged"])
+    notes = {"date": f"{date.today()}", "steps": str(state["step"])}
+    with replaced(weights) as temporary:
+        save_weights(temporary, finished.model, finished.tables, notes)
+    with replaced(weights.with_name(RESTORATION.name)) as temporary:
+        save_restoration(temporary, guessing.network, identity_of(weights), {"date": notes["date"]})
+    report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
+    _write_card(weights, state, *load_photos(data), finished.model,
+                f"the weights {finished.identity.hex()}, of which the synthesis alone was trained on")
 
 
 @torch.inference_mode()
@@ -138,18 +168,22 @@ def _smoothed(counts: np.ndarray, overall: np.ndarray) -> np.ndarray:
     return (counts + PRIOR_WEIGHT * overall) / (counts.sum(1, keepdims=True) + PRIOR_WEIGHT)
 
 
-def _card(name: str, state: dict, photos: int, points: list[list[float]]) -> str:
+def _write_card(weights: Path, state: dict, training: list[Tensor], validation: list[Tensor], model: VqExtremeModel,
+                start: str) -> None:
+    large = [photo for photo in validation if min(photo.shape[1:]) > 160]  # as MS-SSIM needs
+    points = validate(model, large, VALIDATED)
     rows = "\n".join(f"| {number} | {' / '.join(map(str, rate[:3]))} | {bits:.4f} | {psnr:.2f} | {similarity:.4f} "
                      f"| {gmsd:.4f} |"
                      for number, (rate, (bits, psnr, similarity, gmsd)) in enumerate(zip(RATES, points, strict=True)))
-    return f"""# {name}.safetensors
+    sizes = ", ".join(f"{size:g}" for size in SIZES)
+    text = f"""# {weights.name}
 
 Weights of the image codec `vqextreme`, made by `fewbits train vqextreme`.
 
 - Date: {date.today()}
-- Data: {photos} photos, at {", ".join(f"{size:g}" for size in SIZES)} of their size; every {VALIDATION_EVERY}th photo
+- Data: {len(training) // len(SIZES)} photos, at {sizes} of their size; every {VALIDATION_EVERY}th photo
   kept out for validation
-- Start: principal components of the lapped transform, and clusters of them
+- Start: {start}
 - Steps: {state["step"]}, in {state["elapsed"] / 60:.0f} minutes
 
 On the validation photos:
@@ -158,3 +192,5 @@ On the validation photos:
 |---|---|---|---|---|---|
 {rows}
 """
+    with replaced(weights.with_suffix(".md")) as card:
+        card.write_text(text)

@@ -1,5 +1,7 @@
 """The recipes of `vqextreme` with a budget of next to nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
@@ -9,12 +11,13 @@ from fewbits.codecs.image.vqextreme import codec as codec_module
 from fewbits.codecs.image.vqextreme.codec import VqExtremeCodec
 from fewbits.codecs.image.vqextreme.config import VqExtremeConfig
 from fewbits.codecs.media import Image
+from fewbits.codecs.weights import identity_of
 
 pytest.importorskip("tensorboard", reason="training needs fewbits[train]")
 
 from fewbits.apps.train import vqextreme as recipe
 from fewbits.apps.train import vqextreme_restoration, vqextreme_start
-from fewbits.apps.train.vqextreme_export import export, shared_tables
+from fewbits.apps.train.vqextreme_export import export, export_synthesis, shared_tables
 from fewbits.errors import InputError
 
 SMALL = VqExtremeConfig(channels=72, hidden=16, outer_hidden=16, outer_blocks=1, fine_blocks=1, coarse_blocks=1,
@@ -55,6 +58,25 @@ def test_a_run_resumes_and_ends_in_weights_that_code_pictures_and_guess_lost_cel
     stream = codec.encode(Image(np.full((256, 256, 3), 90, np.uint8)), Target(quality=75.0))
     stream.sections[1] = None
     assert codec.conceal(stream, shape).pixels.shape == codec.decode(stream, shape).pixels.shape == (256, 256, 3)
+
+
+def test_the_synthesis_of_finished_weights_is_trained_alone(photos, tmp_path, monkeypatch):
+    started, run, weights = codec_module.WEIGHTS, tmp_path / "run", tmp_path / "vqextreme.safetensors"
+    schedule = replace(recipe.schedule(0.02, synthesis_alone=True), batch=1)
+    recipe.train(photos, run, schedule, synthesis_of=started, report=lambda line: None)
+    export_synthesis(run, photos, started, weights, lambda line: None)
+    assert identity_of(started).hex() in weights.with_suffix(".md").read_text()
+    photo, shape = Image.open(photos / "0.png"), {"height": 288, "width": 288, "channels": 3, "bits": 8}
+    before = VqExtremeCodec().encode(photo, Target(quality=75.0))
+    as_before = VqExtremeCodec().decode(before, shape).pixels
+    monkeypatch.setattr(codec_module, "WEIGHTS", weights)
+    monkeypatch.setattr(codec_module, "RESTORATION", weights.with_name(codec_module.RESTORATION.name))
+    codec = VqExtremeCodec()
+    after = codec.encode(photo, Target(quality=75.0))
+    assert after.sections == before.sections
+    assert not np.array_equal(codec.decode(after, shape).pixels, as_before)
+    after.sections[1] = None
+    assert codec.conceal(after, shape).pixels.shape == photo.pixels.shape
 
 
 def test_small_photos_are_refused(tmp_path):
