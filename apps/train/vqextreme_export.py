@@ -54,9 +54,7 @@ def export(run: Path, data: Path, weights: Path, report: Callable[[str], None] =
         calibrate(model, number, training[:: len(SIZES) * CALIBRATED_EVERY])
         tables.append(rate_tables(model, number, coded(model, training[number % 2 :: COUNTED_EVERY], number)))
         report(f"tables of rate {number}, where a bit is worth {model.slope(number):.1f}")
-    with replaced(weights) as temporary:
-        save_weights(temporary, model, tables, {"date": f"{date.today()}", "steps": str(state["step"])})
-    report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
+    _write(weights, model, tables, state, report)
     _write_card(weights, state, training, validation, model,
                 "principal components of the lapped transform, and clusters of them")
 
@@ -75,12 +73,9 @@ def export_synthesis(run: Path, data: Path, start: Path, weights: Path, report: 
     finished = load_weights(start, "cpu")
     guessing = load_restoration(start.with_name(RESTORATION.name), finished)
     finished.model.load_state_dict(state["averaged"])
-    notes = {"date": f"{date.today()}", "steps": str(state["step"])}
-    with replaced(weights) as temporary:
-        save_weights(temporary, finished.model, finished.tables, notes)
+    _write(weights, finished.model, finished.tables, state, report)
     with replaced(weights.with_name(RESTORATION.name)) as temporary:
-        save_restoration(temporary, guessing.network, identity_of(weights), {"date": notes["date"]})
-    report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
+        save_restoration(temporary, guessing.network, identity_of(weights), {"date": f"{date.today()}"})
     _write_card(weights, state, *load_photos(data), finished.model,
                 f"the weights {finished.identity.hex()}, of which the synthesis alone was trained on")
 
@@ -166,6 +161,13 @@ def shared_tables(counts: np.ndarray, most: int) -> StageTables:
 
 def _smoothed(counts: np.ndarray, overall: np.ndarray) -> np.ndarray:
     return (counts + PRIOR_WEIGHT * overall) / (counts.sum(1, keepdims=True) + PRIOR_WEIGHT)
+
+
+def _write(weights: Path, model: VqExtremeModel, tables: list[RateTables], state: dict,
+           report: Callable[[str], None]) -> None:
+    with replaced(weights) as temporary:
+        save_weights(temporary, model, tables, {"date": f"{date.today()}", "steps": str(state["step"])})
+    report(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB")
 
 
 def _write_card(weights: Path, state: dict, training: list[Tensor], validation: list[Tensor], model: VqExtremeModel,

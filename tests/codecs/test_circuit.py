@@ -214,16 +214,13 @@ def test_palettes_come_back_and_damage_is_noticed(photo):
 
 
 @pytest.mark.slow
-def test_a_processor_without_vectors_writes_the_same_file(photo, tmp_path):
+def test_a_processor_without_vectors_writes_the_same_file(photo, elsewhere, tmp_path):
     picture = Image(np.ascontiguousarray(photo[:20, :24]))
     picture.save(tmp_path / "a.png")
     program = ("import pathlib, sys; from fewbits.codecs import files; from fewbits.codecs.codec import Target; "
                "from fewbits.codecs.media import Image; a, b = sys.argv[1:]; "
                "pathlib.Path(b).write_bytes(files.encode(Image.open(a), 'circuit', Target(effort=5)).data)")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "",
-                                "NUMBA_CACHE_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.png"), str(tmp_path / "b.fwb")], env=environment,
-                   timeout=600, check=True)
+    elsewhere(program, tmp_path / "a.png", tmp_path / "b.fwb", NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
     ours = files.encode(picture, "circuit", Target(effort=5)).data
     assert (tmp_path / "b.fwb").read_bytes() == ours
 

@@ -109,6 +109,13 @@ def test_aims_are_met(photo):
     assert len(encoded.data) <= 2500 and (len(encoded.data) > 2250 or encoded.notices)
 
 
+@pytest.mark.slow  # as a size, which it becomes before it comes to the codec
+def test_a_rate_is_kept(photo):
+    part = photo[:160, :160]
+    encoded, _ = coded(part, 2, bits_per_pixel=0.5)
+    assert len(encoded.data) <= 0.5 * part.shape[0] * part.shape[1] / 8
+
+
 def test_a_size_that_is_too_small_is_said(smooth):
     encoded, _ = coded(smooth(64, 64), size=40)
     assert any("size" in notice for notice in encoded.notices)
